@@ -1,0 +1,178 @@
+"""Any OpenAI-compatible server as a model: `vllm serve`, llama.cpp, a hosted API."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from time import perf_counter
+from typing import Self
+
+from openai import (
+    APIConnectionError,
+    APIStatusError,
+    AsyncOpenAI,
+    AsyncStream,
+    BadRequestError,
+    HttpxBinaryResponseContent,
+    UnprocessableEntityError,
+)
+from pydantic import BaseModel
+
+from iterreason.calls import Call, Capabilities, Reply, digest
+from iterreason.errors import IterReasonError, ModelFailed, UnknownModel, unknown
+from iterreason.models import OnText, wire
+from iterreason.models.address import Address, parse_uri, read_key
+from iterreason.models.failures import advice, explain, said, tidy
+from iterreason.models.probe import probe
+
+REACH_SECONDS = 5.0  # to list the models; a server that is up answers at once
+NOT_OFFERED = (404, 405, 501)  # servers without a list of models
+
+
+class Served(BaseModel):
+    """An entry in a server's list of models; all but `id` is vLLM's."""
+
+    id: str
+    root: str | None = None
+    max_model_len: int | None = None
+
+
+class ServedList(BaseModel):
+    """A server's list of models."""
+
+    data: list[Served]
+
+
+class Server:
+    """A model behind an OpenAI-compatible server.
+
+    uri: `openai:MODEL@http://host:port/v1`; `openai:MODEL` is the hosted API, or the server at OPENAI_BASE_URL.
+    timeout: seconds that one attempt may take; a call, retries included, ends within `timeout * (retries + 1)`.
+    retries: of what can pass (no connection, time-out, 408, 409, 429, 5xx), with the SDK's back-off; 0 for none.
+    The key comes from ITERREASON_API_KEY, else OPENAI_API_KEY; no reply, error or representation holds it.
+
+    Raises UnknownModel for a malformed URI, Misuse where the hosted API has no key, BadConfig for a malformed key.
+    """
+
+    def __init__(self, uri: str, *, timeout: float = 60.0, retries: int = 3) -> None:
+        self._address: Address = parse_uri(uri)
+        self._key = read_key(self._address)
+        self._timeout, self._retries = timeout, retries
+        self._dialect = wire.Dialect()
+        self._capabilities = Capabilities(model=str(self._address))
+        self._client = AsyncOpenAI(api_key=self._key, base_url=self._address.url, timeout=timeout, max_retries=retries)
+
+    @classmethod
+    async def open(cls, uri: str, *, timeout: float = 60.0, retries: int = 3) -> Self:
+        """A connected server; raises what the constructor and `connect` raise."""
+        server = cls(uri, timeout=timeout, retries=retries)
+        try:
+            await server.connect()
+        except BaseException:
+            await server.close()
+            raise
+        return server
+
+    def __repr__(self) -> str:
+        return f"Server({str(self._address)!r})"
+
+    def capabilities(self) -> Capabilities:
+        """What the server was found to do; before `connect`, nothing but chatting is taken for granted."""
+        return self._capabilities
+
+    async def connect(self) -> None:
+        """Reach the server, find the model, and find out by test requests what it can do, all within `timeout`.
+
+        Raises ModelFailed where the server cannot be reached or does not answer, UnknownModel where it lacks the model.
+        """
+        failure = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._capabilities = await self._examine()
+        except IterReasonError:
+            raise
+        except Exception as error:
+            cannot = "reach" if isinstance(error, APIConnectionError | TimeoutError) else "use"
+            reason, step = explain(error, self._key), advice(error, self._address.model)
+            failure = ModelFailed(f"cannot {cannot} {self._address.url}: {reason}; {step}")
+        if failure:  # raised out here, with no context: the error behind it may hold a body that echoes the key
+            raise failure
+
+    async def _examine(self) -> Capabilities:
+        served = await self._served()
+        found = await probe(self._send, self._address.model)
+        # Two servings under one name differ where their weights do.
+        weights = f"#{digest(served.root)[:8]}" if served.root and served.root != served.id else ""
+        return Capabilities(
+            model=f"{self._address}{weights}",
+            images=found.images,
+            schema=found.schema,
+            logprobs=found.logprobs,
+            scores=found.scores,
+            context_tokens=served.max_model_len,
+        )
+
+    async def _served(self) -> Served:
+        client = self._client.with_options(timeout=min(REACH_SECONDS, self._timeout), max_retries=min(1, self._retries))
+        try:
+            response = await client.get("/models", cast_to=HttpxBinaryResponseContent)
+        except APIStatusError as error:
+            if error.status_code in NOT_OFFERED:
+                return Served(id=self._address.model)
+            raise
+        served = {entry.id: entry for entry in wire.parse(response.content, ServedList).data}
+        if self._address.model not in served:
+            raise UnknownModel(f"{self._address.url}: {unknown('model', self._address.model, served)}")
+        return served[self._address.model]
+
+    async def complete(self, call: Call, on_text: OnText | None = None) -> Reply:
+        """Answer one call; `on_text` gets the first sample's text as it streams."""
+        begin = perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout * (self._retries + 1)):
+                body = wire.request(call, self._address.model, self._capabilities.logprobs)
+                answer = wire.reply(await self._send(body, on_text), call)
+        except Exception as error:
+            answer = Reply(error=explain(error, self._key))
+        error_line = answer.error and tidy(answer.error, self._key)
+        return replace(answer, error=error_line, seconds=perf_counter() - begin)
+
+    async def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        await self._client.close()
+
+    # -------------------------------------------------------------- one request
+
+    async def _send(self, body: wire.Request, on_text: OnText | None = None) -> wire.Body:
+        """Send a request in the server's dialect; once more where the body of the response is garbage."""
+        spare = 1 if self._retries and on_text is None else 0
+        while True:
+            sent = self._dialect.fit(body)
+            try:
+                return await (self._post(sent) if on_text is None else self._stream(sent, on_text))
+            except (BadRequestError, UnprocessableEntityError) as error:
+                if not self._dialect.learn(sent, said(error)):
+                    raise
+            except wire.Unreadable:
+                if not spare:
+                    raise
+                spare -= 1
+
+    async def _post(self, body: wire.Request) -> wire.Body:
+        # As bytes: the SDK's own reading would let HTML pass as text and hide absent fields.
+        response = await self._client.post("/chat/completions", cast_to=HttpxBinaryResponseContent, body=body)
+        return wire.parse(response.content, wire.Body)
+
+    async def _stream(self, body: wire.Request, on_text: OnText) -> wire.Body:
+        body = body | {"stream": True, "stream_options": {"include_usage": True}}
+        stream = await self._client.post(
+            "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
+        )
+        chunks: list[wire.Body] = []
+        async with stream:
+            async for event in stream:
+                chunks.append(wire.parse(event, wire.Body))
+                for piece in chunks[-1].choices:
+                    if piece.index == 0 and piece.message.content:
+                        on_text(piece.message.content)
+        return wire.join(chunks)
