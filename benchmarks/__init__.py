@@ -1,0 +1,1 @@
+"""Benchmark tasks: one TOML file each; this folder holds data, not code."""

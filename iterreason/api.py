@@ -1,0 +1,371 @@
+"""The library's front door: `reason()` for one question, `Reasoner` for many over the same open models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from iterreason.background import Background
+from iterreason.cache import Cached, ReplyCache
+from iterreason.calls import Event
+from iterreason.config import Chosen, choose_models
+from iterreason.engine import Engine
+from iterreason.errors import BadProblem, EpisodeFailed, Misuse
+from iterreason.images import load_image
+from iterreason.memory import EMPTY, Memory
+from iterreason.models import Model, open_model
+from iterreason.policy import NamedPolicy, Plan, find_policy, resolve
+from iterreason.records import Image, Problem, Result
+from iterreason.replay import OnEvents, RecordedTurn
+from iterreason.trace import TraceFile, TraceWriter, read_trace
+
+if TYPE_CHECKING:
+    import numpy
+    from PIL.Image import Image as Pixels
+
+    Source = str | Path | bytes | Image | Pixels | numpy.ndarray[Any, Any]
+    Sources = Source | Sequence[Source]
+
+T = TypeVar("T")
+OnResult = Callable[[int, Result], None]
+_Wanted = tuple[str | Model | None, str | Model | None]
+
+
+def make_problem(
+    image: Sources,
+    question: str,
+    choices: Sequence[str] = (),
+    *,
+    context: str = "",
+    allow_url: bool = False,
+    id: str = "",
+) -> Problem:
+    """A problem from whatever names its image(s); raises BadImage, BadProblem."""
+    if isinstance(choices, str):
+        raise BadProblem(f"choices must be a list of answers, not the text {choices!r}")
+    sources = cast("Sequence[Source]", image if isinstance(image, list | tuple) else [image])
+    images = tuple(load_image(source, allow_url=allow_url) for source in sources)
+    return Problem(images, question, tuple(choices), context, id=id)
+
+
+class Reasoner:
+    """A reasoner, an answerer and a policy, kept open over many problems.
+
+    reasoner, answerer: model URIs, or objects that follow the `Model` protocol; `answerer="same"` has one VLM play both
+        roles. Where none is named, see `config.choose_models`.
+    policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
+    cache: an SQLite file of replies; none by default. seed: for models that sample.
+
+    Opens its models at the first use; use it as a context manager, or `close()` it.
+    """
+
+    def __init__(
+        self,
+        reasoner: str | Model | None = None,
+        answerer: str | Model | None = None,
+        *,
+        policy: str = "evidence",
+        concurrency: int = 32,
+        cache: str | Path | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise Misuse(f"concurrency must be at least 1, not {concurrency}")
+        self._named = find_policy(policy)
+        self._wanted = (reasoner, answerer)
+        self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
+        self._background: Background | None = None
+        self._open: _Open | None = None
+
+    # -------------------------------------------------------------- one problem
+
+    def reason(
+        self,
+        image: Sources,
+        question: str,
+        choices: Sequence[str] = (),
+        *,
+        context: str = "",
+        allow_url: bool = False,
+        start: Memory = EMPTY,
+        trace: str | Path | None = None,
+        on_events: OnEvents | None = None,
+    ) -> Result:
+        """Answer a question about one or more images.
+
+        image: a path, encoded bytes, a PIL image, a numpy array, an `Image`, or a list of these; a URL only with
+            `allow_url`. choices: the answers to choose from; none for an open question.
+        start: what is already known. trace: a file to record the episode in; one that a killed run left is resumed.
+        on_events: called with each turn's events, from another thread.
+        Raises BadProblem, BadImage; EpisodeFailed where the episode ended with an error.
+        """
+        problem = make_problem(image, question, choices, context=context, allow_url=allow_url)
+        return self._run(self._one(problem, start, trace, on_events))
+
+    async def areason(
+        self,
+        image: Sources,
+        question: str,
+        choices: Sequence[str] = (),
+        *,
+        context: str = "",
+        allow_url: bool = False,
+        start: Memory = EMPTY,
+        trace: str | Path | None = None,
+        on_events: OnEvents | None = None,
+    ) -> Result:
+        """`reason` for a running event loop; cancelling it cancels the calls."""
+        problem = make_problem(image, question, choices, context=context, allow_url=allow_url)
+        return await asyncio.wrap_future(self._start().submit(self._one(problem, start, trace, on_events)))
+
+    def solve(self, problem: Problem, *, trace: str | Path | None = None, on_events: OnEvents | None = None) -> Result:
+        """`reason` for a problem made beforehand."""
+        return self._run(self._one(problem, EMPTY, trace, on_events))
+
+    def stream(self, problem: Problem) -> Iterator[Event | Result]:
+        """The events of an episode as they happen, then its result (also where it ended with an error)."""
+        queue: SimpleQueue[Event | Result | BaseException] = SimpleQueue()
+
+        async def work() -> None:
+            try:
+                opened = await self._opened()
+                queue.put(await opened.engine.run(problem, opened.plan, seed=self._seed, on_events=_put_each(queue)))
+            except BaseException as error:
+                queue.put(error)
+                raise
+
+        future = self._start().submit(work())
+        try:
+            while True:
+                item = queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+                if isinstance(item, Result):
+                    return
+        finally:
+            future.cancel()
+
+    # -------------------------------------------------------------- many problems
+
+    def batch(self, problems: Sequence[Problem], *, on_result: OnResult | None = None) -> list[Result]:
+        """Results in the order of the problems; one that failed has its `error` set, and the others go on.
+
+        on_result: called with (index, result) as each ends, from another thread.
+        """
+        return self._run(self._many(problems, on_result))
+
+    async def _many(self, problems: Sequence[Problem], on_result: OnResult | None) -> list[Result]:
+        opened = await self._opened()
+        results: dict[int, Result] = {}
+        async for index, result in opened.engine.run_many(problems, opened.plan, seed=self._seed):
+            results[index] = result
+            if on_result:
+                on_result(index, result)
+        return [results[index] for index in range(len(problems))]
+
+    # -------------------------------------------------------------- opening and closing
+
+    def open(self) -> Plan:
+        """Open the models now rather than at the first use; gives the policy as resolved against them."""
+        return self._run(self._opened()).plan
+
+    def close(self) -> None:
+        """Give back models, connections and threads; safe to call twice."""
+        if self._background is not None:
+            try:
+                if self._open is not None:
+                    self._background.run(self._open.close())
+            finally:
+                self._background.close()
+        self._background = self._open = None
+
+    def __enter__(self) -> Reasoner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> Background:
+        if self._background is None:
+            self._background, self._opening = Background(), asyncio.Lock()
+        return self._background
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._start().run(work)
+
+    async def _one(
+        self, problem: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
+    ) -> Result:
+        opened = await self._opened()
+        file, recorded = _trace_file(trace, problem, opened.plan, start, self._seed)
+        result = None
+        try:
+            result = await opened.engine.run(
+                problem,
+                opened.plan,
+                start=start,
+                seed=self._seed,
+                recorded=recorded,
+                on_events=on_events,
+                on_returned=file.turn if file else None,
+            )
+        finally:
+            if file:
+                file.close(result)
+        if result.error is not None:
+            raise EpisodeFailed(result)
+        return result
+
+    async def _opened(self) -> _Open:
+        async with self._opening:
+            if self._open is None:
+                self._open = await _open(self._wanted, self._named, self._cache_path, self._concurrency)
+        return self._open
+
+
+def _put_each(queue: SimpleQueue[Any]) -> OnEvents:
+    def put(events: tuple[Event, ...]) -> None:
+        for event in events:
+            queue.put(event)
+
+    return put
+
+
+def _trace_file(
+    path: str | Path | None, problem: Problem, plan: Plan, start: Memory, seed: int | None
+) -> tuple[TraceFile | None, tuple[RecordedTurn, ...]]:
+    """The file to record in, and the turns that it holds already where a killed run left it unfinished."""
+    if path is None:
+        return None, ()
+    path, writer = Path(path), TraceWriter(problem, plan, start, seed)
+    if not path.exists() or not path.stat().st_size:
+        return TraceFile(path, writer), ()
+    trace = read_trace(path)
+    if trace.finished:
+        raise Misuse(f"{path} holds a finished episode; name another trace file")
+    if (trace.problem, trace.plan, trace.start, trace.seed) != (problem, plan, start, seed):
+        raise Misuse(f"{path} is the unfinished trace of another question, policy or model; name another trace file")
+    return TraceFile(path, writer, resumed=True), trace.turns
+
+
+# ------------------------------------------------------------------ the open models
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    plan: Plan
+    engine: Engine
+    models: tuple[Model, ...]
+    replies: ReplyCache | None
+
+    async def close(self) -> None:
+        for model in self.models:
+            await model.close()
+        if self.replies:
+            self.replies.close()
+
+
+async def _open(wanted: _Wanted, named: NamedPolicy, cache: str | Path | None, concurrency: int) -> _Open:
+    """Open the models that the policy needs, and fit it to them; what is open is closed again if that fails."""
+    reasoner, answerer = _uris(*wanted)
+    policy, models = named.policy, dict[str, Model]()
+    replies = ReplyCache(Path(cache)) if cache else None
+    looks = bool(policy.look.first) or (policy.rounds.questions > 0 and policy.rounds.max > 1)
+    try:
+        if policy.verdict_by == "reasoner" or (looks and answerer == "same"):
+            models["reasoner"] = await open_model(reasoner, "reasoner") if isinstance(reasoner, str) else reasoner
+        if looks and answerer == "same":
+            models["answerer:0"] = models["reasoner"]
+        elif looks:
+            models["answerer:0"] = await open_model(answerer, "answerer") if isinstance(answerer, str) else answerer
+        known = {slot: model.capabilities() for slot, model in models.items()}
+        answerers = [known["answerer:0"]] if looks else []
+        plan = resolve(named, known.get("reasoner"), answerers)
+    except BaseException:
+        for model in models.values():
+            await model.close()
+        raise
+    used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
+    different = {id(model): model for model in models.values()}
+    return _Open(plan, Engine(used, concurrency=concurrency), tuple(different.values()), replies)
+
+
+def _uris(reasoner: str | Model | None, answerer: str | Model | None) -> tuple[str | Model, str | Model]:
+    """Fill in what was not named."""
+    if reasoner is not None and answerer is not None:
+        return reasoner, answerer
+    uris: Chosen = choose_models(
+        reasoner if isinstance(reasoner, str) else None, answerer if isinstance(answerer, str) else None
+    )
+    return (uris.reasoner if reasoner is None else reasoner), (uris.answerer if answerer is None else answerer)
+
+
+# ------------------------------------------------------------------ the one-line call
+
+_shared: dict[tuple[Any, ...], Reasoner] = {}
+
+
+def _shared_reasoner(*key: Any) -> Reasoner:
+    """The Reasoner of the last such call, its models still open; another one closes it."""
+    if key not in _shared:
+        for old in _shared.values():
+            old.close()
+        _shared.clear()
+        reasoner, answerer, policy, seed = key
+        _shared[key] = Reasoner(reasoner, answerer, policy=policy, seed=seed)
+    return _shared[key]
+
+
+def reason(
+    image: Sources,
+    question: str,
+    choices: Sequence[str] = (),
+    *,
+    context: str = "",
+    policy: str = "evidence",
+    reasoner: str | Model | None = None,
+    answerer: str | Model | None = None,
+    seed: int | None = None,
+    allow_url: bool = False,
+    trace: str | Path | None = None,
+) -> Result:
+    """Answer a question about one or more images; see `Reasoner` and `Reasoner.reason` for the arguments.
+
+    The models stay open for the next call that names the same ones.
+    """
+    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    return shared.reason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
+
+
+async def areason(
+    image: Sources,
+    question: str,
+    choices: Sequence[str] = (),
+    *,
+    context: str = "",
+    policy: str = "evidence",
+    reasoner: str | Model | None = None,
+    answerer: str | Model | None = None,
+    seed: int | None = None,
+    allow_url: bool = False,
+    trace: str | Path | None = None,
+) -> Result:
+    """`reason` for a running event loop."""
+    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    return await shared.areason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
+
+
+def replay(path: str | Path, *, policy: str | None = None) -> Result:
+    """The result of a recorded episode again, with no model; with another policy: what it would have been.
+
+    Raises BadTrace; NotRecorded where the other policy needs a call that the trace does not hold.
+    """
+    return read_trace(Path(path)).replay(find_policy(policy) if policy else None)

@@ -1,0 +1,215 @@
+"""The command line: `iterreason ask | replay | policies | models | demo`.
+
+Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iterreason._version import __version__
+from iterreason.errors import EpisodeFailed, IterReasonError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from iterreason.calls import Event
+    from iterreason.display import Line
+    from iterreason.records import Problem, Result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except EpisodeFailed as error:
+        return _failed(error.result, options)
+    except IterReasonError as error:
+        print(f"iterreason: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("iterreason: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's flush does not raise
+        return 1
+
+
+def _failed(result: Result, options: argparse.Namespace) -> int:
+    if options.json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+    print(f"iterreason: {result.error}", file=sys.stderr)
+    return 1
+
+
+# ------------------------------------------------------------------ what can be typed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iterreason", description="Ask about an image; a loop asks on until it is sure."
+    )
+    parser.add_argument("--version", action="version", version=f"iterreason {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    ask = commands.add_parser("ask", help="answer a question about an image")
+    ask.set_defaults(command=_ask)
+    ask.add_argument("image", nargs="+", metavar="IMAGE", help="image file(s); a URL with --allow-url")
+    ask.add_argument("question", metavar="QUESTION")
+    ask.add_argument("--choices", metavar="A,B", help="the answers to choose from, separated by commas")
+    ask.add_argument("--context", default="", metavar="TEXT", help="text that comes with the image")
+    _add_models(ask)
+    ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
+    ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
+    ask.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
+
+    replay = commands.add_parser("replay", help="a recorded episode again, without any model")
+    replay.set_defaults(command=_replay)
+    replay.add_argument("trace", type=Path, metavar="TRACE")
+    replay.add_argument("--policy", metavar="P", help="what-if: the same record under another policy (name or .toml)")
+    replay.add_argument("--json", action="store_true", help="print one JSON object for each episode")
+
+    policies = commands.add_parser("policies", help="the policies that are shipped, or the text of one")
+    policies.set_defaults(command=_policies)
+    policies.add_argument("name", nargs="?", metavar="NAME")
+
+    models = commands.add_parser("models", help="the kinds of model that are usable here, and what is missing")
+    models.set_defaults(command=_models)
+
+    demo = commands.add_parser("demo", help="three drawn scenes, three questions, rounds shown as they happen")
+    demo.set_defaults(command=_demo)
+    _add_models(demo)
+    return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", default="evidence", metavar="P", help="policy name or .toml file (default: evidence)"
+    )
+    parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
+    parser.add_argument("--answerer", metavar="URI", help="the model that looks at the image; `same`: the reasoner")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
+    parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
+
+
+# ------------------------------------------------------------------ what they do
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from iterreason.api import make_problem
+
+    choices = [c.strip() for c in options.choices.split(",")] if options.choices is not None else []
+    problem = make_problem(
+        options.image, options.question, choices, context=options.context, allow_url=options.allow_url
+    )
+    if options.trace and options.trace_images:
+        from iterreason.trace import store_images
+
+        store_images(options.trace, problem)
+    return _solve(options, [problem])
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from iterreason.demo import problems
+
+    return _solve(options, problems())
+
+
+def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
+    from iterreason.api import Reasoner
+    from iterreason.display import ending_lines, title_line
+
+    console = _console(quiet=options.json)
+    failed = 0
+    with Reasoner(
+        options.reasoner, options.answerer, policy=options.policy, cache=options.cache, seed=options.seed
+    ) as reasoner:
+        with console.status("opening the models …"):
+            reasoner.open()
+        for problem in problems:
+            _print(console, [title_line(problem)])
+            trace = getattr(options, "trace", None)
+            try:
+                result = reasoner.solve(problem, trace=trace, on_events=_shower(console, len(problem.images)))
+            except EpisodeFailed as error:
+                result, failed = error.result, failed + 1
+                print(f"iterreason: {error}", file=sys.stderr)
+            if options.json:
+                print(json.dumps(result.to_json(), ensure_ascii=False), flush=True)
+            _print(console, [*ending_lines(result)])
+    return 1 if failed else 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from iterreason.display import result_lines
+    from iterreason.policy import find_policy
+    from iterreason.trace import read_traces
+
+    named = find_policy(options.policy) if options.policy else None
+    console = _console(quiet=options.json)
+    for trace in read_traces(options.trace):
+        result = trace.replay(named)
+        if options.json:
+            print(json.dumps(result.to_json(), ensure_ascii=False))
+        _print(console, [*result_lines(result)])
+    return 0
+
+
+def _policies(options: argparse.Namespace) -> int:
+    from iterreason.policy import find_policy, shipped
+
+    if options.name:
+        print(find_policy(options.name).text, end="")
+        return 0
+    for name in shipped():
+        print(f"{name:<12} {find_policy(name).policy.description}")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from iterreason.models import BACKENDS, missing
+
+    for scheme, what in BACKENDS.items():
+        line = missing(scheme)
+        print(f"{scheme:<10} {'usable' if line is None else 'missing'}  {what}")
+        if line:
+            print(f"{'':<10} {'':<7}  to mend: {line}")
+    return 0
+
+
+# ------------------------------------------------------------------ showing
+
+
+def _console(quiet: bool) -> Console:
+    from rich.console import Console
+
+    return Console(quiet=quiet, highlight=False, soft_wrap=True)
+
+
+def _print(console: Console, lines: Sequence[Line]) -> None:
+    from iterreason.display import rich_lines
+
+    console.print(rich_lines(lines))
+
+
+def _shower(console: Console, images: int) -> Callable[[tuple[Event, ...]], None]:
+    from iterreason.display import event_lines
+
+    def show(events: tuple[Event, ...]) -> None:
+        if lines := [line for event in events for line in event_lines(event, images)]:
+            _print(console, lines)
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

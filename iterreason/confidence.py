@@ -1,0 +1,73 @@
+"""How sure a verdict is: estimators that turn what was measured into one number in [0, 1].
+
+Each takes the verdict's answer and gives an `Estimate`; what was not measured stays None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iterreason.calls import Reply, Sample
+from iterreason.folding import match_choice
+from iterreason.memory import SameText
+from iterreason.prompts import by_probability
+from iterreason.records import Candidate, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The confidence in an answer, the belief that it comes from, and the mass outside the candidates."""
+
+    confidence: float | None = None
+    belief: tuple[Candidate, ...] = ()
+    outside: float | None = None
+
+
+def from_scores(answer: str | None, candidates: Sequence[str], reply: Reply, same: SameText) -> Estimate:
+    """`choice-logprob`: the probability of each candidate, renormalised over the candidates."""
+    masses = [0.0 if score is None else math.exp(min(score, 0.0)) for score in reply.scores]
+    return _share(answer, candidates, masses, 1.0, same)
+
+
+def from_votes(answer: str | None, candidates: Sequence[str], samples: Sequence[Sample], same: SameText) -> Estimate:
+    """`vote`: the share of each candidate among the samples of a read-out by letter that name one."""
+    named = [match_choice(sample.text, candidates) for sample in samples]
+    return _share(answer, candidates, [float(named.count(c)) for c in candidates], float(len(samples)), same)
+
+
+def _share(
+    answer: str | None, candidates: Sequence[str], masses: Sequence[float], whole: float, same: SameText
+) -> Estimate:
+    inside = sum(masses)
+    if inside <= 0 or whole <= 0:
+        return Estimate(outside=1.0)
+    belief = by_probability(Candidate(c, mass / inside) for c, mass in zip(candidates, masses, strict=True))
+    return Estimate(_of(answer, belief, same), belief, max(0.0, 1.0 - inside / whole))
+
+
+def _of(answer: str | None, belief: Sequence[Candidate], same: SameText) -> float | None:
+    if answer is None:
+        return None
+    return next((c.probability for c in belief if same(c.answer, answer)), None)
+
+
+def from_direct(answer: str | None, direct: Sequence[Candidate], same: SameText) -> Estimate:
+    """`agreement` and `answer-probability`: what the answerer, asked directly, gives the answer.
+
+    direct: its candidates with probabilities; for an open question its one answer, and then at most the rest of the
+    probability is left for any other.
+    """
+    if answer is None or not direct or direct[0].probability is None:
+        return Estimate()
+    found = _of(answer, direct, same)
+    left = max(0.0, 1.0 - sum(c.probability or 0.0 for c in direct))
+    return Estimate(left if found is None else found, by_probability(direct), left)
+
+
+def from_stated(verdict: Verdict) -> Estimate:
+    """`stated`: what the model claims of itself; the weakest of all, never a shipped default."""
+    if verdict.answer is None or verdict.stated is None:
+        return Estimate()
+    return Estimate(verdict.stated, (Candidate(verdict.answer, verdict.stated),))

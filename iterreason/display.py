@@ -1,0 +1,211 @@
+"""How episodes look: the same lines live in the terminal, as a transcript, in Jupyter, and as JSON."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from iterreason.calls import (
+    Event,
+    EvidenceFound,
+    EvidenceWithdrawn,
+    QuestionsAsked,
+    ReplyRejected,
+    RoundBegan,
+    VerdictReached,
+)
+from iterreason.records import Evidence, Problem, Result, Usage, Verdict
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+Look = Literal["title", "round", "look", "verdict", "quiet", "trouble", "answer"]
+_RICH = {
+    "title": "bold",
+    "round": "bold cyan",
+    "look": "",
+    "verdict": "yellow",
+    "quiet": "dim",
+    "trouble": "red",
+    "answer": "bold green",
+}
+_CSS = {
+    "title": "font-weight:bold",
+    "round": "font-weight:bold;color:#0a7ea4",
+    "look": "",
+    "verdict": "color:#9a6700",
+    "quiet": "opacity:.65",
+    "trouble": "color:#c0392b",
+    "answer": "font-weight:bold;color:#1a7f37",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line to show, and the look it has where looks are to be had."""
+
+    look: Look
+    text: str
+
+
+def clean(text: str) -> str:
+    """Text from outside on one line, without control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+# ------------------------------------------------------------------ lines
+
+
+def event_lines(event: Event, images: int = 1) -> Iterator[Line]:
+    """What to show of an event."""
+    if isinstance(event, RoundBegan):
+        yield Line("round", f"round {event.number}")
+    elif isinstance(event, QuestionsAsked):
+        return  # each is shown with its answer
+    elif isinstance(event, EvidenceFound):
+        yield _evidence(event.evidence, images)
+    elif isinstance(event, EvidenceWithdrawn):
+        yield Line("quiet", f"  [{event.retraction.number}] withdrawn by {event.retraction.by}")
+    elif isinstance(event, ReplyRejected):
+        yield Line("trouble", f"  the reply could not be used ({clean(event.error)}); asking again")
+    else:
+        yield from _verdict(event.verdict)
+
+
+def _evidence(e: Evidence, images: int) -> Line:
+    where = f"image {e.image + 1}: " if images > 1 else ""
+    if e.region:
+        where += f"region {e.region.x0:.2f},{e.region.y0:.2f} to {e.region.x1:.2f},{e.region.y1:.2f}: "
+    question = {"caption": "caption:", "told": f"{e.model} says:"}.get(e.kind, clean(e.question) + " →")
+    sure = "" if e.probability is None else f"  {e.probability:.2f}"
+    return Line("trouble" if e.kind == "error" else "look", f"  [{e.number}] {where}{question} {clean(e.answer)}{sure}")
+
+
+def _verdict(v: Verdict) -> Iterator[Line]:
+    sure = "" if v.confidence is None else f"  confidence {v.confidence:.2f}"
+    cites = "".join(f"[{n}]" for n in v.cites)
+    reason = f"  {clean(v.rationale)} {cites}".rstrip()
+    yield Line("verdict", f"  ⇒ {clean(v.answer) if v.answer is not None else 'not sure'}{sure}{reason}")
+    if len(v.belief) > 1:
+        shares = ", ".join(f"{clean(c.answer)} {c.probability or 0:.2f}" for c in v.belief[:5])
+        outside = f"; outside these {v.outside:.2f}" if v.outside and v.outside >= 0.005 else ""
+        yield Line("quiet", f"    belief: {shares}{outside}")
+    if v.questions:
+        yield Line("quiet", f"    wants to know: {' / '.join(clean(q.text) for q in v.questions)}")
+
+
+def ending_lines(result: Result) -> Iterator[Line]:
+    """How the episode ended, and what it cost."""
+    if result.error is not None:
+        yield Line("trouble", f"error: {clean(result.error)}")
+    elif result.answer is not None:
+        yield Line("answer", f"answer: {clean(result.answer)}{_sure(result)}")
+    else:
+        guess = f"; best guess: {clean(result.best_guess)}" if result.best_guess else ""
+        yield Line("answer", f"no answer: not sure enough{_sure(result)}{guess}")
+        if result.next_question:
+            yield Line("look", f"it would help to know: {clean(result.next_question)}")
+    yield Line("quiet", f"stopped: {result.stop_reason}")
+    yield Line("quiet", usage_line(result.usage))
+    seen = "; the reasoner saw the image" if result.reasoner_sees_image else ""
+    yield Line("quiet", f"policy {result.policy} ({result.policy_hash[:8]}); {', '.join(result.models)}{seen}")
+
+
+def _sure(result: Result) -> str:
+    return "" if result.confidence is None else f"  confidence {result.confidence:.2f} ({result.confidence_source})"
+
+
+def usage_line(usage: Usage) -> str:
+    """The cost in one line."""
+    counts = {
+        "generation": usage.generations,
+        "read-out": usage.readouts,
+        "re-ask": usage.reasks,
+        "look": usage.looks,
+    }
+    calls = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n)
+    tokens = (
+        f"{usage.prompt_tokens:,} prompt tokens ({usage.cached_tokens:,} cached), {usage.completion_tokens:,} written"
+    )
+    return f"cost: {calls or 'no calls'}; {tokens}; {usage.elapsed_seconds:.1f} s"
+
+
+def title_line(problem: Problem) -> Line:
+    """The question and what it is about."""
+    images = ", ".join(f"{clean(i.name) or i.sha256[:8]} {i.width}×{i.height}" for i in problem.images)
+    choices = f"  [{', '.join(clean(c) for c in problem.choices)}]" if problem.choices else ""
+    return Line("title", f"{clean(problem.question)}{choices}  ({images})")
+
+
+def result_lines(result: Result) -> Iterator[Line]:
+    """The whole transcript."""
+    yield title_line(result.problem)
+    for event in events_of(result):
+        yield from event_lines(event, len(result.problem.images))
+    yield from ending_lines(result)
+
+
+def events_of(result: Result) -> Iterator[Event]:
+    """The events of an episode, as far as its result tells them."""
+    found = {e.number: e for e in result.memory.evidence}
+    told = [n for r in result.rounds for n in r.evidence]
+    last = result.rounds[-1].number if result.rounds else 0
+    yield from (EvidenceFound(e) for n, e in found.items() if n not in told and e.round == 0)
+    for r in result.rounds:
+        yield RoundBegan(r.number)
+        yield from (EvidenceFound(found[n]) for n in r.evidence)
+        yield VerdictReached(r.number, r.verdict)
+    yield from (EvidenceFound(e) for n, e in found.items() if n not in told and e.round > last)
+
+
+# ------------------------------------------------------------------ their forms
+
+
+def transcript(result: Result) -> str:
+    """The transcript as plain text."""
+    return "\n".join(line.text for line in result_lines(result))
+
+
+def rich_lines(lines: Iterable[Line]) -> Text:
+    """Lines for a rich console; nothing in them is read as markup."""
+    from rich.text import Text
+
+    return Text("\n").join(Text(line.text, style=_RICH[line.look]) for line in lines)
+
+
+def rich_result(result: Result) -> Text:
+    """The transcript for a rich console."""
+    return rich_lines(result_lines(result))
+
+
+def html_result(result: Result) -> str:
+    """The transcript for a notebook."""
+    rows = (f'<div style="{_CSS[line.look]}">{html.escape(line.text)}</div>' for line in result_lines(result))
+    return f'<div style="font-family:monospace;white-space:pre-wrap">{"".join(rows)}</div>'
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """The result as JSON values."""
+    from iterreason.trace import plain
+
+    problem = result.problem
+    return {
+        "question": problem.question,
+        "choices": list(problem.choices),
+        "images": [plain(image) for image in problem.images],
+        "answer": result.answer,
+        "confidence": result.confidence,
+        "confidence_source": result.confidence_source,
+        "stop_reason": result.stop_reason,
+        "rounds": [plain(r) for r in result.rounds],
+        "memory": plain(result.memory),
+        "usage": asdict(result.usage),
+        "best_guess": result.best_guess,
+        "next_question": result.next_question,
+        "error": result.error,
+        "policy": {"name": result.policy, "hash": result.policy_hash},
+        "models": list(result.models),
+        "reasoner_sees_image": result.reasoner_sees_image,
+    }

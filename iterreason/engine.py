@@ -1,0 +1,99 @@
+"""Many episodes over the same models: bounded in flight, every call of a turn at once, no failure lost or spread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from iterreason.calls import DEADLINE, Call, Reply, Returned, Turn
+from iterreason.errors import IterReasonError
+from iterreason.loop import episode
+from iterreason.memory import EMPTY, Memory
+from iterreason.models import Model
+from iterreason.policy import Plan
+from iterreason.records import Problem, Result
+from iterreason.replay import OnEvents, OnReturned, RecordedTurn, drive
+from iterreason.state import State
+
+OnResult = Callable[[int, Result], None]
+
+
+class Engine:
+    """Makes the calls of episodes; `models` by slot (`reasoner`, `answerer:0`)."""
+
+    def __init__(self, models: Mapping[str, Model], *, concurrency: int = 32) -> None:
+        self._models = models
+        self._concurrency = concurrency
+
+    async def make(self, turn: Turn) -> Returned:
+        """Make all calls of a turn at once; what outlasts the episode's time budget comes back as `deadline`."""
+        began = time.perf_counter()
+        tasks = [asyncio.ensure_future(self._complete(call)) for call in turn.calls]
+        try:
+            await asyncio.wait(tasks, timeout=turn.seconds_left)
+        finally:
+            late = [task for task in tasks if not task.done()]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        elapsed = time.perf_counter() - began
+        cut = Reply(error=DEADLINE, seconds=elapsed)
+        return Returned(tuple(cut if task in late else task.result() for task in tasks), elapsed)
+
+    async def _complete(self, call: Call) -> Reply:
+        began = time.perf_counter()
+        try:
+            return await self._models[call.slot].complete(call)
+        except Exception as error:  # a model of the user's own may raise; its episode records it and the others go on
+            return Reply(error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - began)
+
+    async def run(
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        start: Memory = EMPTY,
+        seed: int | None = None,
+        recorded: Sequence[RecordedTurn] = (),
+        on_events: OnEvents | None = None,
+        on_returned: OnReturned | None = None,
+    ) -> Result:
+        """Run one episode; `recorded` turns are played back first."""
+        running = episode(problem, plan, start=start, seed=seed)
+        return await drive(running, recorded, self.make, on_events=on_events, on_returned=on_returned)
+
+    async def run_many(
+        self, problems: Sequence[Problem], plan: Plan, *, seed: int | None = None
+    ) -> AsyncIterator[tuple[int, Result]]:
+        """Run many episodes; gives (index, result) as each ends. Those of one image run near each other."""
+        waiting = iter(_images_together(problems))
+        running: dict[asyncio.Task[Result], int] = {}
+        try:
+            while True:
+                while len(running) < self._concurrency and (index := next(waiting, None)) is not None:
+                    running[asyncio.ensure_future(self._outcome(problems[index], plan, seed))] = index
+                if not running:
+                    return
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield running.pop(task), task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _outcome(self, problem: Problem, plan: Plan, seed: int | None) -> Result:
+        """The result of one of many: a problem that this policy cannot take is its own outcome, not the run's end."""
+        try:
+            return await self.run(problem, plan, seed=seed)
+        except IterReasonError as error:
+            return State(problem, plan, EMPTY, seed).result("error", str(error))
+
+
+def _images_together(problems: Sequence[Problem]) -> list[int]:
+    """Indices in order, but with problems about the same first image side by side."""
+    first: dict[str, int] = {}
+    for index, problem in enumerate(problems):
+        first.setdefault(problem.images[0].sha256, index)
+    return sorted(range(len(problems)), key=lambda i: (first[problems[i].images[0].sha256], i))

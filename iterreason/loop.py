@@ -1,0 +1,251 @@
+"""The loop: ask → look → conclude → stop or go on. It does no I/O; whoever drives it makes the calls.
+
+turn = next(running)                      # what to do, and what has happened
+turn = running.send(Returned(replies))    # … until StopIteration brings the Result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from iterreason import calls, prompts
+from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
+from iterreason.confidence import Estimate, from_direct, from_scores, from_stated, from_votes
+from iterreason.errors import BadProblem
+from iterreason.folding import match_choice
+from iterreason.memory import EMPTY, Memory, repeated
+from iterreason.policy import Plan
+from iterreason.records import Candidate, Problem, Question, Result, Verdict
+from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
+from iterreason.state import Ended, State, Steps
+
+Episode = Generator[Turn, Returned, Result]
+T = TypeVar("T")
+
+_CHARS_A_TOKEN = 3  # on the safe side for English; used only for text whose tokens no reply has counted yet
+_VOTE_TEMPERATURE = 1.0
+
+
+def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | None = None) -> Episode:
+    """Reason about one problem: yields the turns to make, is sent what came of them, returns the result.
+
+    start: what is already known (for a follow-up question). seed: for models that sample.
+    Raises BadProblem where the policy cannot take the problem.
+    """
+    state = State(problem, plan, start, seed)
+    error = None
+    try:
+        yield from _look_first(state)
+        reason = yield from _rounds(state)
+    except Ended as end:
+        reason, error = end.reason, end.error
+    if state.events:
+        yield Turn((), state.take_events())
+    return state.result(reason, error)
+
+
+def _rounds(state: State) -> Steps[str]:
+    for number in range(1, state.policy.rounds.max + 1):
+        state.begin(number)
+        questions = yield from _ask(state)
+        yield from _look(state, questions)
+        verdict = yield from _conclude(state)
+        if reason := state.close(verdict):
+            return reason
+    return "budget: rounds"
+
+
+# ------------------------------------------------------------------ ask
+
+
+def _ask(state: State) -> Steps[tuple[Question, ...]]:
+    """The round's new sub-questions: in the layout `append` the last verdict asked them already."""
+    if state.policy.layout == "separate":
+        prompt = _separate(state, "ask")
+        schema = questions_schema(state.problem, state.plan)
+        asked, _ = yield from _generate(
+            state, prompt, schema, lambda text: read_questions(text, state.problem, state.plan)
+        )
+    else:
+        asked = state.rounds[-1].verdict.questions if state.rounds else ()
+    new = _new(state, asked)
+    if new:
+        state.events.append(calls.QuestionsAsked(state.number, new))
+    return new
+
+
+def _new(state: State, asked: Sequence[Question]) -> tuple[Question, ...]:
+    """The questions that neither the memory answers nor an earlier one of them asks."""
+    same, new = state.plan.same, list[Question]()
+    for question in asked:
+        again = any(q.image == question.image and same(q.text, question.text) for q in new)
+        if not again and repeated(state.memory, question, same) is None:
+            new.append(question)
+    return tuple(new)
+
+
+def _separate(state: State, step: str) -> Prompt:
+    rationale = state.rounds[-1].verdict.rationale if state.rounds else ""
+    return prompts.separate_prompt(state.problem, state.plan, state.memory, state.number, step, rationale)
+
+
+# ------------------------------------------------------------------ look
+
+
+def _look_first(state: State) -> Steps[None]:
+    """The looks before the first round: a caption of each image, the question itself."""
+    first, images = state.policy.look.first, range(len(state.problem.images))
+    looks = [Question("", image) for image in images if "caption" in first]
+    if "question" in first and len(images) == 1:
+        looks.append(Question(state.problem.question.strip()))
+    elif state.policy.verdict_by == "answerer":
+        raise BadProblem(f"policy '{state.plan.named.name}' looks at one image; the problem has {len(images)}")
+    yield from _look(state, looks)
+
+
+def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
+    """Put questions to the answerer, all at once; what it says becomes evidence."""
+    looks = (*questions, *state.wanted)
+    state.wanted.clear()
+    if not looks:
+        return
+    made = [_look_call(state, question) for question in looks]
+    replies = yield from state.make(made)
+    for question, call, reply in zip(looks, made, replies, strict=True):
+        _learn(state, question, call, reply)
+    if all(reply.error for reply in replies):
+        raise Ended("error", f"the answerer failed: {replies[0].error}")
+
+
+def _look_call(state: State, question: Question) -> Call:
+    view = View(state.problem.images[question.image], question.region)
+    direct = not state.number and question.text == state.problem.question.strip()
+    choices = state.problem.choices if direct else ()
+    asked = question if question.text else None
+    return Call(
+        slot="answerer:0",
+        purpose="look",
+        prompt=prompts.look_prompt(state.plan, view, asked, choices),
+        look=Look(view, question.text or None),
+        sampling=Sampling(max_tokens=state.policy.look.max_tokens, seed=state.seed),
+        choices=choices,
+    )
+
+
+def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
+    """Turn a look's reply into evidence."""
+    model = state.plan.answerers[0]
+    if reply.error or not reply.text.strip():
+        state.add("error", question.text, reply.error or "the answer is empty", None, model, question)
+        return
+    answer, probability = reply.text.strip(), reply.samples[0].probability
+    if call.choices:
+        named = match_choice(answer, call.choices)
+        estimate = from_scores(named, call.choices, reply, state.plan.same)
+        state.direct = estimate.belief or ((Candidate(named, probability),) if named else ())
+        answer, probability = named or answer, estimate.confidence if estimate.belief else probability
+    elif not state.number and question.text:
+        state.direct = (Candidate(answer, probability),)
+    state.add("answer" if question.text else "caption", question.text, answer, probability, model, question)
+
+
+# ------------------------------------------------------------------ conclude
+
+
+def _conclude(state: State) -> Steps[Verdict]:
+    """The verdict of this round, with the policy's confidence in it."""
+    if state.policy.verdict_by == "answerer":
+        verdict = _direct_verdict(state)
+    else:
+        prompt = _separate(state, "conclude") if state.policy.layout == "separate" else _grown(state)
+        schema = verdict_schema(state.problem, state.plan)
+        verdict, text = yield from _generate(
+            state, prompt, schema, lambda text: read_verdict(text, state.problem, state.plan, len(state.memory))
+        )
+        state.prompt = prompt.plus("assistant", text)
+    estimate = yield from _estimate(state, verdict)
+    return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
+
+
+def _grown(state: State) -> Prompt:
+    """The conversation with what was learned since the last verdict."""
+    added = state.memory.since(state.rendered)
+    state.rendered = state.memory
+    if not state.rounds:
+        return prompts.problem_prompt(state.problem, state.plan, state.memory, state.number)
+    return prompts.evidence_prompt(state.prompt, state.plan, added, state.number, len(state.problem.images))
+
+
+def _direct_verdict(state: State) -> Verdict:
+    direct = next(e for e in state.memory.evidence if e.kind in ("answer", "error") and not e.round)
+    if direct.kind == "error" or not state.direct:
+        said = prompts.one_line(direct.answer, 60)
+        raise Ended("error", f"the answerer's reply {said!r} is none of: {', '.join(state.problem.choices)}")
+    return Verdict(direct.answer, cites=(direct.number,))
+
+
+def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]) -> Steps[tuple[T, str]]:
+    """Have the reasoner write a reply and read it; one that cannot be read is shown to it, once."""
+    sampling = Sampling(state.policy.reasoner.temperature, state.policy.reasoner.max_tokens, seed=state.seed)
+    _check_context(state, prompt, sampling.max_tokens)
+    reply = yield from _reasoner(state, Call("reasoner", "generation", prompt, sampling=sampling, schema=schema))
+    text = reply.text
+    try:
+        return read(text), text
+    except Unreadable as fault:
+        state.events.append(calls.ReplyRejected(state.number, str(fault)))
+        branch = prompts.reask_prompt(prompt, state.plan, text, str(fault))
+    text = (yield from _reasoner(state, Call("reasoner", "reask", branch, sampling=sampling, schema=schema))).text
+    try:
+        return read(text), text
+    except Unreadable as fault:
+        raise Ended("error", f"the reasoner's reply could not be read, twice: {fault}") from None
+
+
+def _reasoner(state: State, call: Call) -> Steps[Reply]:
+    (reply,) = yield from state.make([call])
+    if reply.error and reply.error.startswith("context:"):
+        raise Ended("budget: context")
+    if reply.error:
+        raise Ended("error", f"the reasoner failed: {reply.error}")
+    if call.purpose == "generation":
+        state.prompt_tokens = reply.tokens.prompt + reply.tokens.completion
+    return reply
+
+
+def _check_context(state: State, prompt: Prompt, reply_tokens: int) -> None:
+    """End before a prompt that the reasoner's context, or the budget, cannot hold."""
+    limits = [n for n in (state.policy.budget.context_tokens, state.plan.context_tokens) if n is not None]
+    last = prompt.message
+    if not limits or not state.prompt_tokens or last is None:
+        return
+    grown = state.prompt_tokens if state.policy.layout == "append" else 0
+    added = (last.text if grown else "".join(m.text for m in prompt.messages)).encode()
+    if grown + len(added) // _CHARS_A_TOKEN + reply_tokens > min(limits):
+        raise Ended("budget: context")
+
+
+# ------------------------------------------------------------------ how sure
+
+
+def _estimate(state: State, verdict: Verdict) -> Steps[Estimate]:
+    """The policy's estimate for a verdict; a read-out is a branch that never enters the conversation."""
+    plan = state.plan
+    if plan.confidence == "stated":
+        return from_stated(verdict)
+    if plan.confidence in ("agreement", "answer-probability"):
+        return from_direct(verdict.answer, state.direct, plan.same)
+    if verdict.answer is None:
+        return Estimate()
+    answers = [v.answer for v in (*state.verdicts, verdict)]
+    candidates = prompts.candidates_of(state.problem, answers, plan)
+    branch, letters = prompts.readout_prompt(state.prompt, plan, state.problem, candidates)
+    votes = plan.confidence == "vote"
+    sampling = Sampling(_VOTE_TEMPERATURE, 4, state.policy.reasoner.votes, state.seed) if votes else Sampling(0.0, 1)
+    call = Call("reasoner", "readout", branch, sampling=sampling, choices=() if votes else letters)
+    reply = yield from _reasoner(state, call)
+    if votes:
+        return from_votes(verdict.answer, candidates, reply.samples, plan.same)
+    return from_scores(verdict.answer, candidates, reply, plan.same)

@@ -1,0 +1,78 @@
+"""The visual-cognition memory: what was learned from the image, only ever appended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+from iterreason.folding import same_text
+from iterreason.records import Evidence, Question, Retraction
+
+SameText = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Evidence and retractions in the order in which they came; adding gives a new memory."""
+
+    entries: tuple[Evidence | Retraction, ...] = ()
+
+    def plus(self, *entries: Evidence | Retraction) -> Memory:
+        """This memory and what came after it."""
+        return Memory(self.entries + entries)
+
+    def since(self, earlier: Memory) -> tuple[Evidence | Retraction, ...]:
+        """What was added after `earlier`."""
+        return self.entries[len(earlier.entries) :]
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """All evidence, withdrawn or not, in order of its numbers."""
+        return tuple(e for e in self.entries if isinstance(e, Evidence))
+
+    @property
+    def withdrawn(self) -> frozenset[int]:
+        """The numbers of the evidence that was withdrawn."""
+        return frozenset(e.number for e in self.entries if isinstance(e, Retraction))
+
+    @property
+    def standing(self) -> tuple[Evidence, ...]:
+        """The evidence that still counts: neither withdrawn nor an error."""
+        gone = self.withdrawn
+        return tuple(e for e in self.evidence if e.number not in gone and e.kind != "error")
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next evidence gets."""
+        return len(self.evidence) + 1
+
+    def __getitem__(self, number: int) -> Evidence:
+        return self.evidence[number - 1]
+
+    def __len__(self) -> int:
+        return len(self.evidence)
+
+
+EMPTY = Memory()
+
+
+def repeated(memory: Memory, question: Question, same: SameText = same_text) -> Evidence | None:
+    """The standing evidence that already answers this question about this image and region."""
+    for known in memory.standing:
+        where = (known.image, known.region) == (question.image, question.region)
+        if where and known.kind == "answer" and same(known.question, question.text):
+            return known
+    return None
+
+
+def contradictions(memory: Memory, same: SameText = same_text) -> tuple[tuple[Evidence, Evidence], ...]:
+    """Pairs of standing evidence that give different answers to the same question about the same place."""
+    answers = [e for e in memory.standing if e.kind == "answer"]
+    return tuple(
+        (one, other)
+        for one, other in combinations(answers, 2)
+        if (one.image, one.region) == (other.image, other.region)
+        and same(one.question, other.question)
+        and not same(one.answer, other.answer)
+    )

@@ -1,0 +1,333 @@
+"""A policy: everything about an episode that is not the problem or the models, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from iterreason.calls import EMPTY_PROMPT, Capabilities, Prompt
+from iterreason.errors import BadPolicy, UnknownPolicy, unknown
+from iterreason.folding import same_text
+from iterreason.memory import SameText
+
+Estimator = Literal["answer-probability", "choice-logprob", "vote", "agreement", "stated"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Rounds:
+    """How many rounds, and how many sub-questions in each; stop rules count from round `min` on."""
+
+    max: Annotated[int, Field(ge=1, le=50)] = 4
+    min: Annotated[int, Field(ge=1, le=50)] = 1
+    questions: Annotated[int, Field(ge=0, le=20)] = 3
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Looking:
+    """The answerer's part: looks made before the first round (at each image), and the length of an answer."""
+
+    first: tuple[Literal["caption", "question"], ...] = ("caption",)
+    max_tokens: Annotated[int, Field(ge=1, le=2_000)] = 40
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Reasoning:
+    """The reasoner's part. `votes`: samples of the read-out that the estimator `vote` counts."""
+
+    sees_image: bool = False
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Field(ge=16, le=16_000)] = 400
+    rationale_chars: Annotated[int, Field(ge=20, le=8_000)] = 400
+    question_chars: Annotated[int, Field(ge=20, le=1_000)] = 120
+    votes: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Stop:
+    """One stop rule: it holds when all the conditions named in it hold.
+
+    confident: the verdict's confidence is at least this. stable: so many verdicts in a row gave the same answer.
+    dry: the reasoner has no new question. answered: the verdict names an answer.
+    """
+
+    confident: Probability | None = None
+    stable: Annotated[int, Field(ge=2, le=50)] | None = None
+    dry: Literal[True] | None = None
+    answered: Literal[True] | None = None
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Budget:
+    """What an episode may cost; None is without bound. `context_tokens`: of the reasoner's longest prompt and reply."""
+
+    calls: Annotated[int, Field(ge=1)] | None = None
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    context_tokens: Annotated[int, Field(ge=64)] | None = None
+
+
+_MAIN = frozenset(("question", "choices", "context", "evidence", "round", "rounds", "questions"))
+_SEPARATE = _MAIN | {"rationale"}
+_PLACEHOLDERS: dict[str, frozenset[str]] = {
+    "system": frozenset(("questions",)),
+    "problem": _MAIN,
+    "evidence": frozenset(("evidence", "round", "rounds", "questions")),
+    "readout": frozenset(("question", "candidates")),
+    "reask": frozenset(("error",)),
+    "look": frozenset(("question", "choices")),
+    "caption": frozenset(),
+    "ask_system_first": _SEPARATE,
+    "ask_system_more": _SEPARATE,
+    "ask_first": _SEPARATE,
+    "ask_more": _SEPARATE,
+    "conclude_system": _SEPARATE,
+    "conclude_system_last": _SEPARATE,
+    "conclude": _SEPARATE,
+}
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Prompts:
+    """The texts; `$name` is filled in. Layout `append` uses the first block, `separate` the last."""
+
+    system: str = ""
+    problem: str = ""
+    evidence: str = ""
+    readout: str = "Which answer is right?\n$candidates\nReply with the letter only."
+    reask: str = "Your reply could not be used: $error\nReply again, with one JSON object of the form asked for."
+    look: str = "$question\nAnswer in a few words."
+    caption: str = "Describe the image in one sentence."
+
+    ask_system_first: str = ""
+    ask_system_more: str = ""
+    ask_first: str = ""
+    ask_more: str = ""
+    conclude_system: str = ""
+    conclude_system_last: str = ""
+    conclude: str = ""
+
+    def __post_init__(self) -> None:
+        for prompt in fields(self):
+            template = Template(getattr(self, prompt.name))
+            if not template.is_valid():
+                raise ValueError(f"prompts.{prompt.name}: a lone '$'; write '$$' for a dollar sign")
+            known = _PLACEHOLDERS[prompt.name]
+            for name in template.get_identifiers():
+                if name not in known:
+                    raise ValueError(f"prompts.{prompt.name}: {unknown('placeholder', name, known)}")
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Example:
+    """A worked exchange shown after the system text, the same for all problems."""
+
+    user: str
+    assistant: str
+
+
+@checked_dataclass(config=_STRICT, kw_only=True)
+class Policy:
+    """How to reason: see docs/architecture.md for the flow and policies/*.toml for each key in use.
+
+    layout: `append` (one growing conversation that concludes and asks in one reply) or `separate` (a fresh prompt for
+        asking and one for concluding each round, as older systems do).
+    verdict_by: `answerer` takes the direct look's answer as the verdict, with no reasoner.
+    confidence: estimators in order of preference; the first that the models can give is used.
+    abstain_below: an answer with less confidence than this is not given.
+    """
+
+    description: str
+    source: str
+    layout: Literal["append", "separate"] = "append"
+    verdict_by: Literal["reasoner", "answerer"] = "reasoner"
+    confidence: Annotated[tuple[Estimator, ...], Field(min_length=1)]
+    abstain_below: Probability = 0.0
+    rounds: Rounds = Rounds()
+    look: Looking = Looking()
+    reasoner: Reasoning = Reasoning()
+    stop: tuple[Stop, ...] = ()
+    budget: Budget = Budget()
+    prompts: Prompts = Prompts()
+    examples: tuple[Example, ...] = ()
+
+    def __post_init__(self) -> None:
+        for fault in _faults(self):
+            raise ValueError(fault)
+
+
+def _faults(policy: Policy) -> list[str]:
+    """What contradicts itself in a policy whose keys are each in order."""
+    faults = []
+    needed = {
+        "append": ("system", "problem") + (("evidence",) if policy.rounds.max > 1 else ()),
+        "separate": ("ask_first", "ask_more", "conclude"),
+    }[policy.layout]
+    if policy.verdict_by == "reasoner":
+        faults += [f"layout '{policy.layout}' needs prompts.{n}" for n in needed if not getattr(policy.prompts, n)]
+    elif "question" not in policy.look.first or policy.rounds.max > 1:
+        faults.append("verdict_by = 'answerer' needs 'question' in look.first and rounds.max = 1")
+    if "agreement" in policy.confidence and "question" not in policy.look.first:
+        faults.append("confidence 'agreement' needs 'question' in look.first: it compares with the direct answer")
+    if policy.rounds.min > policy.rounds.max:
+        faults.append(f"rounds.min = {policy.rounds.min} is more than rounds.max = {policy.rounds.max}")
+    if any(rule == Stop() for rule in policy.stop):
+        faults.append("a [[stop]] rule without a condition would stop at once; name one")
+    return faults
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPolicy:
+    """A policy with its name, its text and the text's hash, as they go into results and traces."""
+
+    name: str
+    text: str
+    policy: Policy
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the text, hexadecimal."""
+        return sha256(self.text.encode()).hexdigest()
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the policies that come with the package."""
+    folder = resources.files("iterreason.policies")
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def find_policy(name: str) -> NamedPolicy:
+    """A shipped policy by its name, or a file by its path (it ends in `.toml`).
+
+    Raises UnknownPolicy, BadPolicy.
+    """
+    if name.endswith(".toml"):
+        try:
+            return read_policy(Path(name).read_text(encoding="utf-8"), Path(name).stem, name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnknownPolicy(f"cannot read the policy file {name}: {error}") from None
+    if name not in shipped():
+        hint = "A policy file of your own ends in '.toml'."
+        raise UnknownPolicy(f"{unknown('policy', name, shipped())} {hint}")
+    text = resources.files("iterreason.policies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return read_policy(text, name, f"{name}.toml")
+
+
+@cache
+def _reader() -> TypeAdapter[Policy]:
+    return TypeAdapter(Policy)
+
+
+def read_policy(text: str, name: str, where: str = "policy") -> NamedPolicy:
+    """Read a policy's TOML text; raises BadPolicy with every fault, each with its key."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadPolicy(f"{where} is not TOML: {error}") from None
+    try:
+        return NamedPolicy(name, text, _reader().validate_python(values))
+    except ValidationError as error:
+        lines = [f"  {_explain(fault['loc'], fault['type'], fault['msg'])}" for fault in error.errors()]
+        raise BadPolicy("\n".join([f"{where} cannot be used:", *lines])) from None
+
+
+def _explain(path: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in path)
+    if kind not in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{where}: {message}" if where else message.removeprefix("Value error, ")
+    return f"{where}: {unknown('key', str(path[-1]), _keys_at(path[:-1]))}"
+
+
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    tables = {"rounds": Rounds, "look": Looking, "reasoner": Reasoning, "stop": Stop, "budget": Budget}
+    table = {**tables, "prompts": Prompts, "examples": Example}.get(str(path[0]) if path else "", Policy)
+    return [f.name for f in fields(table)]
+
+
+# ------------------------------------------------------------------ a policy and the models that are to follow it
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A policy resolved against the models: nothing about an episode's course is left open but the replies.
+
+    confidence: the estimator in use. reasoner, answerers: model names; `reasoner` is empty where none takes part.
+    context_tokens: of the reasoner; None where unknown. same: whether two questions or answers are the same.
+    """
+
+    named: NamedPolicy
+    confidence: Estimator
+    reasoner: str
+    answerers: tuple[str, ...]
+    context_tokens: int | None = None
+    same: SameText = same_text
+    opening: Prompt = field(default=EMPTY_PROMPT, repr=False)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy itself."""
+        return self.named.policy
+
+    def __post_init__(self) -> None:
+        policy, prompt = self.policy, EMPTY_PROMPT
+        if policy.layout == "append" and policy.prompts.system:
+            system = Template(policy.prompts.system).substitute(questions=policy.rounds.questions)
+            prompt = prompt.plus("system", system.strip())
+            for example in policy.examples:
+                prompt = prompt.plus("user", example.user.strip()).plus("assistant", example.assistant.strip())
+        object.__setattr__(self, "opening", prompt)
+
+    def with_policy(self, named: NamedPolicy) -> Plan:
+        """The same models under another policy (a what-if): keeps the estimator where the policy lists it."""
+        listed = named.policy.confidence
+        return replace(self, named=named, confidence=self.confidence if self.confidence in listed else listed[0])
+
+
+def resolve(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> Plan:
+    """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
+
+    reasoner: None only where the policy takes its verdict from the answerer.
+    """
+    policy = named.policy
+    if policy.verdict_by == "reasoner":
+        if reasoner is None or not reasoner.chats:
+            raise BadPolicy(f"policy '{named.name}' needs a reasoner that takes prompts; {_name(reasoner)} does not")
+        if policy.reasoner.sees_image and not reasoner.images:
+            raise BadPolicy(f"policy '{named.name}' shows the image to the reasoner; {_name(reasoner)} takes no images")
+    looks = bool(policy.look.first) or (policy.rounds.questions > 0 and policy.rounds.max > 1)
+    for answerer in answerers if looks else ():
+        if not (answerer.looks or (answerer.chats and answerer.images)):
+            raise BadPolicy(f"policy '{named.name}' looks at the image; {answerer.model} takes no images")
+    if looks and not answerers:
+        raise BadPolicy(f"policy '{named.name}' looks at the image and needs an answerer")
+    usable = [e for e in policy.confidence if _can(e, reasoner, answerers)]
+    if not usable:
+        wanted = ", ".join(policy.confidence)
+        raise BadPolicy(
+            f"policy '{named.name}' takes its confidence from {wanted}; {_name(reasoner)} with"
+            f" {', '.join(a.model for a in answerers) or 'no answerer'} can give none of these. Add 'vote' or 'stated'."
+        )
+    used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
+    context = used.context_tokens if used else None
+    return Plan(named, usable[0], used.model if used else "", tuple(a.model for a in answerers), context)
+
+
+def _name(model: Capabilities | None) -> str:
+    return model.model if model else "no reasoner"
+
+
+def _can(estimator: Estimator, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> bool:
+    if estimator in ("agreement", "answer-probability"):
+        return any(a.logprobs or a.scores for a in answerers)
+    return reasoner is not None and (reasoner.scores if estimator == "choice-logprob" else reasoner.chats)

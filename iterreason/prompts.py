@@ -1,0 +1,159 @@
+"""What the models read: the policy's texts with the problem and the evidence filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from string import Template, ascii_uppercase
+
+from iterreason.calls import EMPTY_PROMPT, Prompt, View
+from iterreason.memory import Memory
+from iterreason.policy import Plan
+from iterreason.records import Candidate, Evidence, Problem, Question, Retraction
+
+MAX_EVIDENCE_CHARS = 300
+NONE_OF_THESE = "none of these"
+
+
+@lru_cache(maxsize=512)
+def _template(text: str) -> Template:
+    return Template(text.strip())
+
+
+def fill(text: str, **values: object) -> str:
+    """The text with its `$names` filled in."""
+    return _template(text).substitute(values)
+
+
+def one_line(text: str, limit: int = MAX_EVIDENCE_CHARS) -> str:
+    """Text from a model or a person as data: on one line, visibly cut where it is too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[:limit]}… [cut]"
+
+
+def evidence_line(entry: Evidence | Retraction, images: int = 1) -> str:
+    """One entry of the memory as the reasoner reads it; rendered once, never again."""
+    if isinstance(entry, Retraction):
+        return f"[{entry.number}] is withdrawn by {one_line(entry.by, 60)}."
+    where = f"image {entry.image + 1}: " if images > 1 else ""
+    if entry.region:
+        box = entry.region
+        where += f"in the region {box.x0:.2f},{box.y0:.2f}–{box.x1:.2f},{box.y1:.2f}: "
+    answer = one_line(entry.answer)
+    if entry.kind == "caption":
+        said = f"Caption: {answer}"
+    elif entry.kind == "told":
+        said = f"Told by {entry.model}: {answer}"
+    elif entry.kind == "error":
+        said = f"{one_line(entry.question)} No answer: {answer}"
+    else:
+        said = f"{one_line(entry.question)} {answer}"
+    sure = f" (probability {entry.probability:.2f})" if entry.probability is not None else ""
+    return f"[{entry.number}] {where}{said}{sure}"
+
+
+def evidence_lines(entries: Iterable[Evidence | Retraction], images: int) -> str:
+    """Entries of the memory, a line each."""
+    return "\n".join(evidence_line(e, images) for e in entries) or "none yet"
+
+
+def choices_line(problem: Problem) -> str:
+    """The choices on one line; empty for an open question."""
+    return f"Choices: {', '.join(one_line(c, 1_000) for c in problem.choices)}" if problem.choices else ""
+
+
+def problem_prompt(problem: Problem, plan: Plan, memory: Memory, number: int) -> Prompt:
+    """The conversation up to the first round: what all problems share, then the images, then what varies."""
+    policy = plan.policy
+    text = fill(
+        policy.prompts.problem,
+        question=problem.question.strip(),
+        choices=choices_line(problem),
+        context=f"Context: {problem.context.strip()}" if problem.context.strip() else "",
+        evidence=evidence_lines(memory.entries, len(problem.images)),
+        **_round_values(plan, number),
+    )
+    views = tuple(View(image) for image in problem.images) if policy.reasoner.sees_image else ()
+    return plan.opening.plus("user", *views, _without_blank_lines(text))
+
+
+def evidence_prompt(
+    prompt: Prompt, plan: Plan, added: Sequence[Evidence | Retraction], number: int, images: int
+) -> Prompt:
+    """The conversation, and what was learned since."""
+    values = _round_values(plan, number)
+    return prompt.plus("user", fill(plan.policy.prompts.evidence, evidence=evidence_lines(added, images), **values))
+
+
+def _round_values(plan: Plan, number: int) -> dict[str, int]:
+    rounds = plan.policy.rounds
+    return {"round": number, "rounds": rounds.max, "questions": rounds.questions}
+
+
+def _without_blank_lines(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def separate_prompt(problem: Problem, plan: Plan, memory: Memory, number: int, step: str, rationale: str) -> Prompt:
+    """A fresh conversation for one step (`ask` or `conclude`) of a round, for the layout `separate`."""
+    prompts = plan.policy.prompts
+    if step == "ask":
+        first = number == 1
+        system, user = (
+            (prompts.ask_system_first, prompts.ask_first) if first else (prompts.ask_system_more, prompts.ask_more)
+        )
+    else:
+        last = number == plan.policy.rounds.max
+        system, user = (prompts.conclude_system_last if last else prompts.conclude_system), prompts.conclude
+    values = {
+        "question": problem.question.strip(),
+        "choices": choices_line(problem),
+        "context": f"Context: {problem.context.strip()}" if problem.context.strip() else "",
+        "evidence": evidence_lines(memory.entries, len(problem.images)),
+        "rationale": rationale,
+        **_round_values(plan, number),
+    }
+    prompt = EMPTY_PROMPT.plus("system", fill(system, **values)) if system else EMPTY_PROMPT
+    views = tuple(View(image) for image in problem.images) if plan.policy.reasoner.sees_image else ()
+    return prompt.plus("user", *views, _without_blank_lines(fill(user, **values)))
+
+
+def look_prompt(plan: Plan, view: View, question: Question | None, choices: Sequence[str]) -> Prompt:
+    """A look as a chat model reads it: the image first, then what is asked of it."""
+    if question is None:
+        return EMPTY_PROMPT.plus("user", view, fill(plan.policy.prompts.caption))
+    line = f"Choose one of: {', '.join(choices)}" if choices else ""
+    text = fill(plan.policy.prompts.look, question=question.text, choices=line)
+    return EMPTY_PROMPT.plus("user", view, _without_blank_lines(text))
+
+
+def readout_prompt(
+    prompt: Prompt, plan: Plan, problem: Problem, answers: Sequence[str]
+) -> tuple[Prompt, tuple[str, ...]]:
+    """A branch that asks for the letter of the right answer; also gives the letters, one for each answer."""
+    letters = tuple(ascii_uppercase[: len(answers)])
+    lettered = "\n".join(f"{letter}: {answer}" for letter, answer in zip(letters, answers, strict=True))
+    text = fill(plan.policy.prompts.readout, question=problem.question.strip(), candidates=lettered)
+    return prompt.plus("user", text), letters
+
+
+def reask_prompt(prompt: Prompt, plan: Plan, bad_reply: str, error: str) -> Prompt:
+    """A branch that shows the model its bad reply (at most 500 characters) and what was wrong with it."""
+    quoted = bad_reply[:500] or "(nothing)"
+    return prompt.plus("assistant", quoted).plus("user", fill(plan.policy.prompts.reask, error=error))
+
+
+def candidates_of(problem: Problem, answers: Iterable[str | None], plan: Plan) -> tuple[str, ...]:
+    """The answers under consideration: the choices, or each different answer so far and a way out."""
+    if problem.choices:
+        return problem.choices
+    different: list[str] = []
+    for answer in answers:
+        if answer is not None and not any(plan.same(answer, known) for known in different):
+            different.append(answer)
+    return (*different[-25:], NONE_OF_THESE)
+
+
+def by_probability(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Most probable first; equal ones keep their order."""
+    return tuple(sorted(candidates, key=lambda c: -(c.probability or 0.0)))

@@ -1,0 +1,236 @@
+"""From a model's text to records: the schemas it is asked to follow, and the reading of what it wrote.
+
+What cannot be read is `Unreadable`, with a reason that is shown to the model; it is never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from iterreason.folding import match_choice
+from iterreason.policy import Plan
+from iterreason.records import Problem, Question, Verdict
+
+NOT_SURE = "not sure"
+MAX_ANSWER_CHARS = 80
+MAX_REPLY_CHARS = 100_000
+_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+class Unreadable(Exception):
+    """A reply that does not say what was asked for; the message is for the model that wrote it."""
+
+
+# ------------------------------------------------------------------ finding the JSON object in a reply
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The one JSON object in a reply, fences and words around it left aside.
+
+    Raises Unreadable where there is none, where it does not close, names a key twice, or where there are two.
+    """
+    if len(text) > MAX_REPLY_CHARS:
+        raise Unreadable(f"the reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read")
+    text = _THOUGHTS.sub("", text)
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    found: list[dict[str, Any]] = []
+    closed, start = True, text.find("{")
+    while start >= 0:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            # What lies inside an object that never closes must not pass for the object itself.
+            closed = error.pos < len(text.rstrip()) and not error.msg.startswith("Unterminated")
+            if not closed:
+                break
+            end = max(error.pos, start + 1)
+        except (ValueError, RecursionError):
+            raise Unreadable("the JSON has numbers or nesting past any sense") from None
+        else:
+            if value not in found:
+                found.append(value)
+        start = text.find("{", end)
+    if not closed:
+        raise Unreadable("the JSON object ends before it closes")
+    if len(found) != 1:
+        raise Unreadable(
+            "there is no JSON object in the reply" if not found else "there are two JSON objects; give one"
+        )
+    return found[0]
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise Unreadable(f"the key '{next(k for k in keys if keys.count(k) > 1)}' appears twice")
+    return values
+
+
+def _no_constant(name: str) -> Any:
+    raise Unreadable(f"{name} is not a JSON number")
+
+
+# ------------------------------------------------------------------ what a reply must hold
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(strict=True)
+    question: str
+    image: Annotated[int, Field(ge=1)] = 1
+
+
+class _QuestionsReply(BaseModel):
+    model_config = ConfigDict(strict=True)
+    questions: list[str | _Asked] = []
+
+
+class _VerdictReply(_QuestionsReply):
+    answer: str | int | float | bool
+    rationale: str = ""
+    cites: list[int] = []
+    missing: str = ""
+    confidence: float | str | None = None
+
+
+@cache
+def _reader(kind: type[_QuestionsReply]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _validate(kind: type[_QuestionsReply], text: str) -> Any:
+    try:
+        return _reader(kind).validate_python(read_object(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("_"))
+        raise Unreadable(f"'{where}': {first['msg']}") from None
+
+
+def read_verdict(text: str, problem: Problem, plan: Plan, known: int) -> Verdict:
+    """Read a concluding reply; `known` is how much evidence there is to cite. Raises Unreadable."""
+    reply = _validate(_VerdictReply, text)
+    said = str(reply.answer).lower() if isinstance(reply.answer, bool) else str(reply.answer).strip()
+    return Verdict(
+        answer=_read_answer(said, problem, may_be_unsure=plan.policy.layout == "separate"),
+        rationale=_cut(reply.rationale, plan.policy.reasoner.rationale_chars),
+        cites=tuple(dict.fromkeys(n for n in reply.cites if 1 <= n <= known)),
+        missing=_cut(reply.missing, plan.policy.reasoner.question_chars),
+        questions=_read_questions(reply.questions, problem, plan),
+        stated=_stated(reply.confidence),
+    )
+
+
+def read_questions(text: str, problem: Problem, plan: Plan) -> tuple[Question, ...]:
+    """Read a reply that only asks; raises Unreadable, also where it asks nothing."""
+    questions = _read_questions(_validate(_QuestionsReply, text).questions, problem, plan)
+    if not questions:
+        raise Unreadable("'questions' is empty; ask at least one")
+    return questions
+
+
+def _read_answer(said: str, problem: Problem, may_be_unsure: bool) -> str | None:
+    if may_be_unsure and said.casefold().strip(" .") == NOT_SURE:
+        return None
+    if not problem.choices:
+        if not said or len(said) > MAX_ANSWER_CHARS:
+            raise Unreadable(f"'answer' must have 1 to {MAX_ANSWER_CHARS} characters")
+        return said
+    named = match_choice(said, problem.choices)
+    if named is None:
+        raise Unreadable(f"'answer' is {_cut(said, 60)!r}; it must be one of: {', '.join(problem.choices)}")
+    return named
+
+
+def _read_questions(asked: Sequence[str | _Asked], problem: Problem, plan: Plan) -> tuple[Question, ...]:
+    """At most as many as the policy allows; a surplus stays in the trace with the reply's text."""
+    questions = []
+    for item in asked[: plan.policy.rounds.questions]:
+        text, image = (item, 1) if isinstance(item, str) else (item.question, item.image)
+        if image > len(problem.images):
+            raise Unreadable(f"there is no image {image}; the images are 1 to {len(problem.images)}")
+        if text.strip():
+            questions.append(Question(_cut(" ".join(text.split()), plan.policy.reasoner.question_chars), image - 1))
+    return tuple(questions)
+
+
+def _stated(value: float | str | None) -> float | None:
+    """A claimed confidence, only where it is a number in [0, 1]; small models write 1e15."""
+    try:
+        number = float(value) if value is not None else -1.0
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text, visibly cut where it is longer than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# ------------------------------------------------------------------ the schemas
+
+
+def verdict_schema(problem: Problem, plan: Plan) -> str:
+    """The JSON schema of a concluding reply; every text and list in it is bounded, so that it always closes."""
+    policy = plan.policy
+    separate = policy.layout == "separate"
+    asks = 0 if separate or policy.rounds.max == 1 else policy.rounds.questions
+    choices = problem.choices + ((NOT_SURE,) if separate and problem.choices else ())
+    return _verdict_schema(
+        choices,
+        policy.reasoner.rationale_chars,
+        policy.reasoner.question_chars,
+        asks,
+        len(problem.images),
+        plan.confidence == "stated",
+    )
+
+
+@lru_cache(maxsize=256)
+def _verdict_schema(choices: tuple[str, ...], rationale: int, chars: int, asks: int, images: int, stated: bool) -> str:
+    fields: dict[str, Any] = {
+        "rationale": {"type": "string", "maxLength": rationale},
+        "cites": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 999}, "maxItems": 8},
+        "answer": {"type": "string", "enum": list(choices)} if choices else _text(1, MAX_ANSWER_CHARS),
+    }
+    if stated:
+        fields["confidence"] = {"type": "number", "minimum": 0, "maximum": 1}
+    if asks:
+        fields["missing"] = {"type": "string", "maxLength": chars}
+        fields["questions"] = _questions(chars, asks, images)
+    return _object(fields)
+
+
+def questions_schema(problem: Problem, plan: Plan) -> str:
+    """The JSON schema of a reply that only asks."""
+    policy = plan.policy
+    return _questions_schema(policy.reasoner.question_chars, policy.rounds.questions, len(problem.images))
+
+
+@lru_cache(maxsize=256)
+def _questions_schema(chars: int, asks: int, images: int) -> str:
+    return _object({"questions": {**_questions(chars, asks, images), "minItems": 1}})
+
+
+def _questions(chars: int, asks: int, images: int) -> dict[str, Any]:
+    item = _text(1, chars)
+    if images > 1:
+        fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}, "question": item}
+        item = json.loads(_object(fields))
+    return {"type": "array", "items": item, "maxItems": asks}
+
+
+def _text(shortest: int, longest: int) -> dict[str, Any]:
+    return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+def _object(fields: dict[str, Any]) -> str:
+    schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))

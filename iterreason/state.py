@@ -1,0 +1,191 @@
+"""What one episode keeps while it runs, and the one place where it hands calls out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from iterreason import calls
+from iterreason.calls import Call, Event, Prompt, Reply, Returned, Turn
+from iterreason.memory import EMPTY, Memory
+from iterreason.policy import Plan, Policy
+from iterreason.records import (
+    Candidate,
+    Evidence,
+    EvidenceKind,
+    Problem,
+    Question,
+    Result,
+    Retraction,
+    Round,
+    Usage,
+    Verdict,
+)
+from iterreason.stopping import StopRule, over_budget, stop_rule
+
+T = TypeVar("T")
+Steps = Generator[Turn, Returned, T]
+
+_COUNTED = {"generation": "generations", "readout": "readouts", "reask": "reasks", "look": "looks"}
+
+
+class Ended(Exception):
+    """The episode ends here: out of budget, stopped by a person, or with an error."""
+
+    def __init__(self, reason: str, error: str | None = None) -> None:
+        self.reason, self.error = reason, error
+
+
+@dataclass(slots=True)
+class State:
+    """The working state of one episode.
+
+    prompt: the conversation with the reasoner so far; rendered: the memory as far as it is in there.
+    prompt_tokens: of the conversation, as the last reply told, its own tokens included.
+    direct: the answerer's own candidates for the question. wanted: looks that a person asked for.
+    """
+
+    problem: Problem
+    plan: Plan
+    memory: Memory
+    seed: int | None
+    number: int = 0
+    rounds: list[Round] = field(default_factory=list)
+    usage: Usage = Usage()
+    events: list[Event] = field(default_factory=list)
+    prompt: Prompt = calls.EMPTY_PROMPT
+    prompt_tokens: int = 0
+    rendered: Memory = EMPTY
+    direct: tuple[Candidate, ...] = ()
+    wanted: list[Question] = field(default_factory=list)
+    rules: list[StopRule] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rules = [stop_rule(stop, self.plan.same) for stop in self.policy.stop]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the episode follows."""
+        return self.plan.policy
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts so far."""
+        return [r.verdict for r in self.rounds]
+
+    # -------------------------------------------------------------- handing out calls
+
+    def make(self, wanted: Sequence[Call]) -> Steps[tuple[Reply, ...]]:
+        """Have the calls made, all at once; raises Ended where the budget or a person ends the episode."""
+        if over := over_budget(self.policy.budget, self.usage, len(wanted)):
+            raise Ended(over)
+        seconds = self.policy.budget.seconds
+        left = None if seconds is None else seconds - self.usage.elapsed_seconds
+        returned = yield Turn(tuple(wanted), self.take_events(), left)
+        self._account(wanted, returned)
+        stopped = [self._heed(note) for note in returned.notes]
+        if any(reply.error == calls.DEADLINE for reply in returned.replies):
+            raise Ended("budget: seconds")
+        if any(stopped):
+            raise Ended("stopped by a person")
+        return returned.replies
+
+    def take_events(self) -> tuple[Event, ...]:
+        """The events since the last turn."""
+        events, self.events = tuple(self.events), []
+        return events
+
+    def _account(self, made: Sequence[Call], returned: Returned) -> None:
+        usage = self.usage
+        counts = dict.fromkeys(_COUNTED.values(), 0)
+        for call in made:
+            counts[_COUNTED[call.purpose]] += 1
+        tokens = [reply.tokens for reply in returned.replies]
+        self.usage = Usage(
+            **{name: getattr(usage, name) + count for name, count in counts.items()},
+            prompt_tokens=usage.prompt_tokens + sum(t.prompt for t in tokens),
+            cached_tokens=usage.cached_tokens + sum(t.cached for t in tokens),
+            completion_tokens=usage.completion_tokens + sum(t.completion for t in tokens),
+            call_seconds=usage.call_seconds + sum(r.seconds for r in returned.replies),
+            elapsed_seconds=usage.elapsed_seconds + returned.elapsed,
+        )
+
+    def _heed(self, note: calls.Note) -> bool:
+        """Take in what a person says; true where the episode is to stop."""
+        if isinstance(note, calls.Told):
+            self.add("told", "", note.fact, None, "person")
+        elif isinstance(note, calls.Asked):
+            self.wanted.append(note.question)
+        elif isinstance(note, calls.Looked):
+            self.wanted.append(Question("", note.image, note.region))
+        elif isinstance(note, calls.Vetoed):
+            self._withdraw(note.number)
+        return isinstance(note, calls.Stopped)
+
+    def _withdraw(self, number: int) -> None:
+        if 1 <= number <= len(self.memory) and number not in self.memory.withdrawn:
+            retraction = Retraction(number, "person")
+            self.memory = self.memory.plus(retraction)
+            self.events.append(calls.EvidenceWithdrawn(retraction))
+
+    # -------------------------------------------------------------- what happens in a round
+
+    def begin(self, number: int) -> None:
+        """Start a round."""
+        self.number = number
+        self.events.append(calls.RoundBegan(number))
+
+    def add(
+        self,
+        kind: EvidenceKind,
+        question: str,
+        answer: str,
+        probability: float | None,
+        model: str,
+        at: Question | None = None,
+    ) -> None:
+        """Append evidence to the memory; `at` says which image and region it is about."""
+        image, region = (at.image, at.region) if at else (0, None)
+        number = self.memory.next_number
+        found = Evidence(number, kind, question, answer, probability, model, self.number, image, region)
+        self.memory = self.memory.plus(found)
+        self.events.append(calls.EvidenceFound(found))
+
+    def close(self, verdict: Verdict) -> str | None:
+        """End a round with its verdict; gives the reason to stop, if a rule holds."""
+        so_far = [*self.verdicts, verdict]
+        held = tuple(why for rule in self.rules if (why := rule(so_far, self.memory)) is not None)
+        found = tuple(e.number for e in self.memory.evidence if e.round == self.number)
+        self.rounds.append(Round(self.number, verdict, found, held))
+        self.events.append(calls.VerdictReached(self.number, verdict))
+        return held[0] if held and self.number >= self.policy.rounds.min else None
+
+    def result(self, reason: str, error: str | None) -> Result:
+        """The episode's result: the last verdict's answer, unless it failed or is not sure enough."""
+        verdict = self.rounds[-1].verdict if self.rounds else Verdict(None)
+        sure = verdict.confidence
+        gives = error is None and (sure is None or sure >= self.policy.abstain_below)
+        answer = verdict.answer if gives else None
+        abstains = answer is None and error is None
+        return Result(
+            problem=self.problem,
+            answer=answer,
+            confidence=None if error else sure,
+            confidence_source=self.plan.confidence,
+            stop_reason=reason,
+            rounds=tuple(self.rounds),
+            memory=self.memory,
+            usage=replace(self.usage),
+            policy=self.plan.named.name,
+            policy_hash=self.plan.named.hash,
+            models=tuple(m for m in (self.plan.reasoner, *self.plan.answerers) if m),
+            reasoner_sees_image=self.policy.reasoner.sees_image,
+            next_question=_best_question(verdict) if abstains else None,
+            error=error,
+        )
+
+
+def _best_question(verdict: Verdict) -> str | None:
+    """What would help most: the reasoner's first open question, else what it says is missing."""
+    return next((q.text for q in verdict.questions), verdict.missing or None)

@@ -1,0 +1,267 @@
+"""Traces: the complete record of an episode as JSON lines; enough to replay it with no model at all.
+
+A file of one episode: a line for what it began with, a line for each turn, a line for the result, each on disk before
+the next call is made. A file of many: a whole episode on each line. Messages and schemas are written once and then
+referred to, so that a trace stays linear in rounds. Images are named by sha256. Nothing in it is secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from iterreason import calls
+from iterreason._version import __version__
+from iterreason.calls import Call, Message, Note, Prompt, Reply, Returned, Turn, View
+from iterreason.errors import BadTrace, Misuse
+from iterreason.loop import episode
+from iterreason.memory import Memory
+from iterreason.policy import NamedPolicy, Plan, read_policy
+from iterreason.records import Image, Problem, Result
+from iterreason.replay import OnEvents, RecordedTurn, drive_recorded
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What an episode began with, and the turns made so far. `finished`: whether its result was recorded."""
+
+    problem: Problem
+    plan: Plan
+    start: Memory
+    seed: int | None
+    turns: tuple[RecordedTurn, ...] = ()
+    finished: bool = False
+
+    def replay(self, named: NamedPolicy | None = None, on_events: OnEvents | None = None) -> Result:
+        """The same episode again, or under another policy, from the record alone. Raises NotRecorded."""
+        plan = self.plan.with_policy(named) if named else self.plan
+        return drive_recorded(episode(self.problem, plan, start=self.start, seed=self.seed), self.turns, on_events)
+
+
+# ------------------------------------------------------------------ records to JSON
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON values; images without their pixels."""
+    if isinstance(value, Image):
+        return {"sha256": value.sha256, "width": value.width, "height": value.height} | {
+            "media_type": value.media_type,
+            "name": value.name,
+        }
+    if isinstance(value, Memory):
+        return [plain(e) for e in value.entries]
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    return value
+
+
+class TraceWriter:
+    """Turns one episode into JSON lines, remembering which messages and schemas were written."""
+
+    def __init__(self, problem: Problem, plan: Plan, start: Memory, seed: int | None) -> None:
+        self._written: set[str] = {calls.EMPTY_PROMPT.digest}
+        self._schemas: dict[str, int] = {}
+        self.begin = {
+            "trace": SCHEMA_VERSION,
+            "iterreason": __version__,
+            "problem": plain(problem),
+            "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
+            "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
+            "confidence": plan.confidence,
+            "context_tokens": plan.context_tokens,
+            "start": plain(start),
+            "seed": seed,
+        }
+
+    def turn(self, turn: Turn, returned: Returned) -> dict[str, Any]:
+        """The line of one turn."""
+        return {
+            "calls": [self._call(call) for call in turn.calls],
+            "replies": [plain(reply) for reply in returned.replies],
+            "elapsed": returned.elapsed,
+            "notes": [{"note": type(note).__name__} | plain(note) for note in returned.notes],
+        }
+
+    def _call(self, call: Call) -> dict[str, Any]:
+        look = call.look
+        return {
+            "key": call.key,
+            "slot": call.slot,
+            "purpose": call.purpose,
+            "look": look and {"question": look.question, **_view(look.view)},
+            "sampling": plain(call.sampling),
+            "schema": self._schema(call.schema),
+            "choices": list(call.choices),
+            "sample": call.sample,
+            **self._messages(call.prompt),
+        }
+
+    def _schema(self, text: str) -> Any:
+        if not text or text in self._schemas:
+            return self._schemas.get(text)
+        self._schemas[text] = len(self._schemas) + 1
+        return {"number": self._schemas[text], "text": json.loads(text)}
+
+    def _messages(self, prompt: Prompt) -> dict[str, Any]:
+        """The messages that no earlier line holds, and the digest of the prompt that they are added to."""
+        added: list[Message] = []
+        node = prompt
+        while node.digest not in self._written and node.parent is not None and node.message is not None:
+            added.append(node.message)
+            self._written.add(node.digest)
+            node = node.parent
+        return {"after": node.digest, "messages": [_message(m) for m in reversed(added)], "digest": prompt.digest}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    parts = [_view(p) if isinstance(p, View) else {"text": p} for p in message.parts]
+    return {"role": message.role, "parts": parts}
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {"image": view.image.sha256, "region": plain(view.region)}
+
+
+def result_line(result: Result) -> dict[str, Any]:
+    """The last line of an episode; for readers of the file, replay does not need it."""
+    return {"result": result.to_json()}
+
+
+# ------------------------------------------------------------------ writing
+
+
+class TraceFile:
+    """The trace of one running episode: every turn is on disk before the next begins."""
+
+    def __init__(self, path: Path, writer: TraceWriter, *, resumed: bool = False) -> None:
+        self._writer = writer
+        try:
+            self._file = path.open("a" if resumed else "x", encoding="utf-8")
+        except FileExistsError:
+            raise Misuse(f"{path} exists; a trace is never overwritten. Name another file or remove it.") from None
+        except OSError as error:
+            raise Misuse(f"cannot write the trace {path}: {error.strerror}") from None
+        if not resumed:
+            self._write(writer.begin)
+
+    def turn(self, turn: Turn, returned: Returned) -> None:
+        """Record a turn."""
+        self._write(self._writer.turn(turn, returned))
+
+    def close(self, result: Result | None = None) -> None:
+        """Record the result, if the episode came to one, and close the file."""
+        if result is not None:
+            self._write(result_line(result))
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def store_images(path: Path, problem: Problem) -> None:
+    """Keep the problem's images in a folder beside the trace, each named by its sha256."""
+    folder = path.with_name(path.name + ".images")
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in problem.images:
+        folder.joinpath(f"{image.sha256}.{image.media_type.removeprefix('image/')}").write_bytes(image.data)
+
+
+# ------------------------------------------------------------------ reading
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read_traces(path: Path) -> Iterator[Trace]:
+    """The episodes of a trace file, one by one; a torn last line is left out. Raises BadTrace."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None or "trace" not in first[1]:
+        raise BadTrace(f"{path} is not a trace: its first line does not say 'trace'")
+    if "turns" not in first[1]:
+        yield _read(path, first[0], first[1], [line for _, line in lines])
+        return
+    for number, line in (first, *lines):
+        yield _read(path, number, line, [*line.get("turns", ()), line])
+
+
+def read_trace(path: Path) -> Trace:
+    """The one episode of a trace file. Raises BadTrace."""
+    traces = read_traces(path)
+    trace = next(traces)
+    if next(traces, None) is not None:
+        raise BadTrace(f"{path} holds more than one episode; use read_traces")
+    return trace
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        texts = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BadTrace(f"cannot read the trace {path}: {error.strerror}") from None
+    for number, text in enumerate(texts, 1):
+        try:
+            value = json.loads(text) if text.strip() else None
+        except ValueError as error:
+            if number == len(texts) and number > 1:  # torn by a kill in mid-write; nothing after it was promised
+                return
+            raise BadTrace(f"{path}, line {number} is not JSON: {error}") from None
+        if value is not None and not isinstance(value, dict):
+            raise BadTrace(f"{path}, line {number} is not a JSON object")
+        if value is not None:
+            yield number, value
+
+
+def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, Any]]) -> Trace:
+    if begin["trace"] != SCHEMA_VERSION:
+        raise BadTrace(f"{path}, line {number}: trace version {begin['trace']!r}; this version reads {SCHEMA_VERSION}")
+    try:
+        named = read_policy(begin["policy"]["text"], begin["policy"]["name"], f"the policy in {path}")
+        models = begin["models"]
+        plan = Plan(named, begin["confidence"], models["reasoner"], tuple(models["answerers"]), begin["context_tokens"])
+        trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"])
+        turns = tuple(_turn(line) for line in rest if "calls" in line)
+    except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+        what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
+        raise BadTrace(f"{path}, line {number} or its turns: not a trace of this version ({what})") from None
+    return replace(trace, turns=turns, finished=any("result" in line for line in rest))
+
+
+def _problem(value: dict[str, Any]) -> Problem:
+    problem: Problem = _adapter(Problem).validate_python(value)
+    return problem
+
+
+def _memory(entries: list[Any]) -> Memory:
+    memory: Memory = _adapter(Memory).validate_python({"entries": entries})
+    return memory
+
+
+def _turn(line: dict[str, Any]) -> RecordedTurn:
+    replies = tuple(_adapter(Reply).validate_python(reply) for reply in line["replies"])
+    notes = tuple(_note(**note) for note in line["notes"])
+    keys = tuple(str(call["key"]) for call in line["calls"])
+    if len(keys) != len(replies):
+        raise ValueError(f"{len(keys)} calls but {len(replies)} replies")
+    return RecordedTurn(keys, Returned(replies, float(line["elapsed"]), notes))
+
+
+def _note(note: str, **values: Any) -> Note:
+    kinds = {kind.__name__: kind for kind in get_args(Note)}
+    read: Note = _adapter(kinds[note]).validate_python(values)
+    return read

@@ -1,0 +1,1 @@
+"""Reasoning policies: one TOML file each; this folder holds data, not code."""
