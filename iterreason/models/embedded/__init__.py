@@ -1,0 +1,32 @@
+"""The small models that come with the package: no network, no server."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from iterreason.errors import ModelFailed
+from iterreason.models import Model
+from iterreason.models.hf import load, require_local
+
+
+def reasoner() -> Model:
+    """SmolLM2-135M-Instruct; the first call on a machine converts it (about a minute).
+
+    Raises MissingExtra where packages or weights are not installed.
+    """
+    from iterreason.models.smollm import checkpoint
+
+    require_local()
+    return load(str(checkpoint()), "reasoner", name="embedded/smollm2-135m")
+
+
+def answerer() -> Model:
+    """The BLIP model trained on drawn scenes that lies beside this file.
+
+    Raises MissingExtra where packages are not installed.
+    """
+    require_local()
+    with as_file(files(__name__) / "answerer") as folder:
+        if not (folder / "config.json").is_file():
+            raise ModelFailed("this installation lacks the embedded answerer's weights; run: make train-answerer")
+        return load(str(folder), "answerer", name="embedded/blip-vqa-scenes")
