@@ -1,0 +1,1 @@
+"""Training data and recipes for the models that ship inside the package."""
