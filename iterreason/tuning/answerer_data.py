@@ -1,0 +1,168 @@
+"""The answerer's training data: a pool of drawn scenes, the easy-VQA images, and the batch of every step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import easy_vqa
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from transformers import BertTokenizer
+
+from iterreason.tuning import phrasings
+from iterreason.tuning.answerer_model import IMAGE_SIZE, Texts
+from iterreason.tuning.descriptions import pick
+from iterreason.tuning.questions import KINDS, ask, describe
+from iterreason.tuning.scenes import PATCHES, Rng, Scene, dense_labels, draw, make_scene, mirrored, scene_rng
+
+Pixels = npt.NDArray[np.uint8]
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+# The simple kinds come first; the others are there so that asking them directly is a fair baseline.
+MIX = {
+    "count": 5, "existence": 4, "colour": 3, "shape": 3, "size": 3, "check": 2,
+    "relation": 4, "position": 1, "compare": 3, "quantifier": 3, "number": 2,
+}  # fmt: skip
+# One image in so many is from easy-VQA.
+EASY_SHARE = 16
+ORDER = tuple(kind for kind in KINDS for _ in range(MIX[kind]))
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All training images: pixels (n, 96, 96, 3), patch labels (n, 8, 8, 4), and what can be asked of each.
+
+    The first `len(scenes)` images are drawn scenes; the rest are easy-VQA images with their own questions.
+    """
+
+    pixels: Pixels
+    labels: npt.NDArray[np.int64]
+    scenes: tuple[Scene, ...]
+    easy: tuple[tuple[tuple[str, str], ...], ...]
+
+    def digest(self) -> str:
+        """Return the sha256 of everything in the pool, in hexadecimal."""
+        sums = hashlib.sha256(self.pixels.tobytes())
+        sums.update(repr((self.scenes, self.easy)).encode())
+        return sums.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's images with their patch labels, questions (shorter and longer half) and captions."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    questions: tuple[Texts, Texts]
+    captions: Texts
+
+
+def shrink(image: Image.Image) -> Pixels:
+    """Return the image as the processor sees it before normalisation, shape (96, 96, 3)."""
+    small = image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+    return np.array(small, np.uint8)
+
+
+def normalised(pixels: Pixels) -> torch.Tensor:
+    """Return pixels (n, 96, 96, 3) as the model's input (n, 3, 96, 96)."""
+    values = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
+    return (values - MEAN) / STD
+
+
+def easy_images(split: str) -> tuple[list[Pixels], tuple[tuple[tuple[str, str], ...], ...]]:
+    """Return the images of easy-VQA's 'train' or 'test' split and the (question, answer) pairs of each."""
+    train = split == "train"
+    texts, answers, numbers = easy_vqa.get_train_questions() if train else easy_vqa.get_test_questions()
+    paths = easy_vqa.get_train_image_paths() if train else easy_vqa.get_test_image_paths()
+    asked: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for text, answer, number in zip(texts, answers, numbers, strict=True):
+        asked[number].append((text, answer))
+    images = [shrink(Image.open(paths[number])) for number in sorted(asked)]
+    return images, tuple(tuple(asked[number]) for number in sorted(asked))
+
+
+def _drawn(job: tuple[int, str, int]) -> tuple[Scene, Pixels, npt.NDArray[np.uint8]]:
+    scene = make_scene(scene_rng(*job))
+    return scene, shrink(draw(scene)), dense_labels(scene)
+
+
+def make_pool(seed: int, size: int, *, processes: int = 2) -> Pool:
+    """Return `size` drawn training scenes and the easy-VQA training split."""
+    jobs = [(seed, "train", index) for index in range(size)]
+    # Forked, so that no worker imports torch again: drawing needs Pillow and numpy alone.
+    with get_context("fork").Pool(processes) as workers:
+        drawn = workers.map(_drawn, jobs, chunksize=500)
+    images, easy = easy_images("train")
+    unknown = np.full((len(easy), PATCHES, PATCHES, 4), -100, np.int64)
+    return Pool(
+        pixels=np.stack([pixels for _, pixels, _ in drawn] + images),
+        labels=np.concatenate([np.stack([labels for _, _, labels in drawn]).astype(np.int64), unknown]),
+        scenes=tuple(scene for scene, _, _ in drawn),
+        easy=easy,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The batch of each step, a function of (seed, step) alone, so that a resumed run sees the same data."""
+
+    pool: Pool
+    tokenizer: BertTokenizer
+    seed: int
+    images: int = 32
+    questions: int = 4
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of this step."""
+        rng = scene_rng(self.seed, "steps", step)
+        drawn = rng.integers(len(self.pool.scenes), size=self.images - self.images // EASY_SHARE)
+        easy = rng.integers(len(self.pool.easy), size=self.images // EASY_SHARE)
+        chosen = np.concatenate([drawn, easy + len(self.pool.scenes)])
+        flipped = rng.random(len(drawn)) < 0.5
+        pixels, labels = self.pool.pixels[chosen], self.pool.labels[chosen]
+        which = np.flatnonzero(flipped)
+        pixels[which], labels[which] = pixels[which, :, ::-1], labels[which, :, ::-1]
+        scenes = [self.pool.scenes[i] for i in drawn]
+        scenes = [mirrored(s) if flip else s for s, flip in zip(scenes, flipped, strict=True)]
+        asked = [(row, *pair) for row, scene in enumerate(scenes) for pair in self._questions(scene, rng)]
+        for row, image in enumerate(easy, len(drawn)):
+            asked += [(row, *pick(rng, self.pool.easy[image])) for _ in range(self.questions)]
+        captioned = range(0, len(scenes), 4)
+        captions = [(row, pick(rng, phrasings.CAPTION), describe(scenes[row])) for row in captioned]
+        asked.sort(key=lambda item: len(item[1].split()))  # half the questions have few words: less padding
+        half = len(asked) // 2
+        questions = (self._texts(asked[:half], rng), self._texts(asked[half:], rng))
+        flat = torch.from_numpy(labels.reshape(len(chosen), PATCHES * PATCHES, 4))
+        return Batch(normalised(pixels), flat, questions, self._texts(captions, rng))
+
+    def _questions(self, scene: Scene, rng: Rng) -> list[tuple[str, str]]:
+        made: list[tuple[str, str]] = []
+        while len(made) < self.questions:
+            question = ask(scene, pick(rng, ORDER), rng)
+            if question:
+                made.append((question.text, question.answer))
+        return made
+
+    def _texts(self, asked: list[tuple[int, str, str]], rng: Rng) -> Texts:
+        """Return the texts as padded ids.
+
+        transformers' `generate` lets the decoder attend to padding; half the rows are trained so, that both work.
+        """
+        rows, questions, answers = zip(*asked, strict=True)
+        question = self.tokenizer(list(questions), padding=True, truncation=True, return_tensors="pt")
+        answer = self.tokenizer(list(answers), padding=True, truncation=True, return_tensors="pt")
+        answer.input_ids[:, 0] = self.tokenizer.bos_token_id
+        all_heard = torch.from_numpy(rng.random(len(rows)) < 0.5).long()[:, None]
+        return Texts(
+            questions=question.input_ids,
+            question_mask=question.attention_mask,
+            heard_mask=question.attention_mask | all_heard,
+            answers=answer.input_ids,
+            answer_mask=answer.attention_mask,
+            rows=torch.tensor(rows),
+        )

@@ -1,0 +1,256 @@
+"""Train the embedded answerer from scratch: `python -m iterreason.tuning.train_answerer`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]  # publishes no types
+
+from iterreason.tuning.answerer_data import Batch, Batches, Pool, make_pool
+from iterreason.tuning.answerer_model import Trainee, export, make_config, make_processor
+from iterreason.tuning.evaluate_answerer import report
+
+COMMAND = "python -m iterreason.tuning.train_answerer"
+PROGRESS = ("step", "data_hash", "wall_seconds", "processor_seconds", "log")
+EMBEDDED = Path(__file__).parents[1] / "models" / "embedded" / "answerer"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the weights.
+
+    steps: length of the schedule; the first `dense_steps` learn the patch labels alone.
+    scenes: drawn scenes in the pool. images, questions: per step, and per image.
+    width, vision_layers, text_layers: of the model. rate: the highest learning rate.
+    """
+
+    seed: int = 0
+    steps: int = 4200
+    dense_steps: int = 1500
+    scenes: int = 40_000
+    images: int = 32
+    questions: int = 4
+    width: int = 192
+    vision_layers: int = 5
+    text_layers: int = 2
+    rate: float = 1e-3
+
+
+@dataclass(slots=True)
+class Run:
+    """A training run: what the next step needs, and what has been spent on it."""
+
+    model: Trainee
+    optimiser: torch.optim.Optimizer
+    batches: Batches
+    recipe: Recipe
+    step: int = 0
+    data_hash: str = ""
+    wall_seconds: float = 0.0
+    processor_seconds: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+def begin(recipe: Recipe, pool: Pool | None = None) -> Run:
+    """Return a fresh run: the pool drawn, unless it is at hand already, and the weights random but seeded."""
+    torch.manual_seed(recipe.seed)
+    processor = make_processor()
+    config = make_config(
+        len(processor.tokenizer),
+        width=recipe.width,
+        vision_layers=recipe.vision_layers,
+        text_layers=recipe.text_layers,
+    )
+    model = Trainee(config)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=True)
+    pool = pool or make_pool(recipe.seed, recipe.scenes)
+    batches = Batches(pool, processor.tokenizer, recipe.seed, recipe.images, recipe.questions)
+    return Run(model, optimiser, batches, recipe, data_hash=pool.digest())
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the checkpoint; a crash while writing leaves the former one whole."""
+    state = {
+        "recipe": asdict(run.recipe),
+        "model": run.model.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "random": torch.get_rng_state(),
+        "progress": {name: getattr(run, name) for name in PROGRESS},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def load(run: Run, path: Path) -> None:
+    """Continue from a checkpoint; raises ValueError where it was made with another recipe."""
+    state = torch.load(path, weights_only=True)
+    if state["recipe"] != asdict(run.recipe):
+        raise ValueError(f"{path} was made with {state['recipe']}, not with {asdict(run.recipe)}: drop --resume")
+    run.model.load_state_dict(state["model"])
+    run.optimiser.load_state_dict(state["optimiser"])
+    torch.set_rng_state(state["random"])
+    for name in PROGRESS:
+        setattr(run, name, state["progress"][name])
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step: a short rise, then half a cosine down to a hundredth."""
+    rise = min(1.0, (step + 1) / max(1, recipe.steps // 25))
+    fall = 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    return recipe.rate * rise * max(0.01, fall)
+
+
+def train_step(run: Run, batch: Batch) -> dict[str, float]:
+    """Take one optimiser step and return its losses."""
+    model, recipe = run.model, run.recipe
+    with torch.autocast("cpu", torch.bfloat16):
+        states = model.look(batch.pixels)
+        dense = model.dense_loss(states, batch.labels)
+        if run.step < recipe.dense_steps:
+            losses = {"dense": dense}
+            total = dense
+        else:
+            answer = torch.stack([model.answer_loss(states, half) for half in batch.questions]).mean()
+            caption = model.answer_loss(states, batch.captions)
+            losses = {"dense": dense, "answer": answer, "caption": caption}
+            total = answer + 0.5 * caption + dense
+    run.optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate_at(recipe, run.step)
+    run.optimiser.step()
+    texts = [ids.numpy().tobytes() for half in batch.questions for ids in (half.rows, half.questions, half.answers)]
+    run.data_hash = hashlib.sha256(run.data_hash.encode() + b"".join(texts)).hexdigest()
+    run.step += 1
+    return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def ahead(batches: Batches, start: int, stop: int, depth: int = 3) -> Iterator[Batch]:
+    """Yield the batches of the steps in order, the next few being made in a thread meanwhile."""
+    with ThreadPoolExecutor(1) as maker:
+        waiting: list[Future[Batch]] = [maker.submit(batches, n) for n in range(start, min(stop, start + depth))]
+        for step in range(start, stop):
+            batch = waiting.pop(0).result()
+            if step + depth < stop:
+                waiting.append(maker.submit(batches, step + depth))
+            yield batch
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them, so that the step in hand and a checkpoint are finished."""
+    told: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = [signal.signal(number, lambda number, _: told.append(number)) for number in numbers]
+    try:
+        yield told
+    finally:
+        for number, handler in zip(numbers, former, strict=True):
+            signal.signal(number, handler)
+
+
+def train(run: Run, checkpoint: Path, *, minutes: float, every: float = 300, log_steps: int = 50) -> bool:
+    """Train to the end of the schedule, or for at most `minutes` of wall time; return whether it is finished.
+
+    every: seconds between checkpoints; one is written at the end in any case.
+    """
+    run.model.train()
+    began, before = time.monotonic(), (run.wall_seconds, run.processor_seconds)
+    used, saved = time.process_time(), began
+    steps = ahead(run.batches, run.step, run.recipe.steps)
+    shown = sys.stderr.isatty()
+    sums: dict[str, list[float]] = {}
+    with asked_to_stop() as told, tqdm(total=run.recipe.steps, initial=run.step, disable=not shown, unit="step") as bar:
+        for batch in steps:
+            for name, loss in train_step(run, batch).items():
+                sums.setdefault(name, []).append(loss)
+            now = time.monotonic()
+            run.wall_seconds = before[0] + now - began
+            run.processor_seconds = before[1] + time.process_time() - used
+            bar.update()
+            if run.step % log_steps == 0 or run.step == run.recipe.steps:
+                run.log.append(_line(run, sums))
+                bar.set_postfix({k: f"{v:.3f}" for k, v in run.log[-1].items() if k in sums})
+                if not shown:
+                    print(json.dumps(run.log[-1]), flush=True)
+                sums = {}
+            if now - saved > every:
+                save(run, checkpoint)
+                saved = now
+            if told or now - began > 60 * minutes:
+                break
+    save(run, checkpoint)
+    return run.step >= run.recipe.steps
+
+
+def _line(run: Run, sums: dict[str, list[float]]) -> dict[str, float]:
+    means = {name: round(sum(values) / len(values), 4) for name, values in sums.items()}
+    spent = {"wall_seconds": round(run.wall_seconds, 1), "processor_seconds": round(run.processor_seconds, 1)}
+    return {"step": run.step, **means, "rate": round(rate_at(run.recipe, run.step - 1), 6), **spent}
+
+
+def finish(run: Run, out: Path, *, command: str, test_scenes: int) -> None:
+    """Write the weights, the loss log and the accuracy on unseen data into a folder."""
+    export(run.model.blip, out)
+    (out / "training-log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in run.log))
+    made = {
+        "command": command,
+        "recipe": asdict(run.recipe),
+        "data_sha256": run.data_hash,
+        "wall_seconds": round(run.wall_seconds),
+        "processor_seconds": round(run.processor_seconds),
+        "threads": torch.get_num_threads(),
+        "weights_bytes": (out / "model.safetensors").stat().st_size,
+    }
+    accuracy = json.dumps({**report(out, seed=run.recipe.seed, scenes=test_scenes), "training": made}, indent=2)
+    (out / "accuracy.json").write_text(accuracy + "\n")
+    print(accuracy, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, export and evaluate; return 0 when finished and 3 when time ran out before the last step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=EMBEDDED, help="folder of the weights")
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/answerer/checkpoint.pt"))
+    parser.add_argument("--minutes", type=float, default=90, help="most wall time; then a checkpoint is left")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
+    parser.add_argument("--seed", type=int, default=Recipe().seed)
+    parser.add_argument("--steps", type=int, default=Recipe().steps)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--scenes", type=int, default=Recipe().scenes, help="drawn scenes in the training pool")
+    parser.add_argument("--test-scenes", type=int, default=1000, help="unseen scenes to measure on")
+    options: Any = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    recipe = Recipe(seed=options.seed, steps=options.steps, scenes=options.scenes)
+    run = begin(recipe)
+    if options.resume:
+        load(run, options.checkpoint)
+    if not train(run, options.checkpoint, minutes=options.minutes):
+        print(f"stopped at step {run.step} of {recipe.steps}; go on with --resume", flush=True)
+        return 3
+    command = f"{COMMAND} --seed {recipe.seed} --steps {recipe.steps} --scenes {recipe.scenes}"
+    finish(run, options.out, command=command, test_scenes=options.test_scenes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
