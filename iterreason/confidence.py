@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iterreason.calls import Reply, Sample
-from iterreason.folding import match_choice
+from iterreason.folding import match_choice, match_letter
 from iterreason.memory import SameText
 from iterreason.prompts import by_probability
 from iterreason.records import Candidate, Verdict
@@ -33,7 +33,8 @@ def from_scores(answer: str | None, candidates: Sequence[str], reply: Reply, sam
 
 def from_votes(answer: str | None, candidates: Sequence[str], samples: Sequence[Sample], same: SameText) -> Estimate:
     """`vote`: the share of each candidate among the samples of a read-out by letter that name one."""
-    named = [match_choice(sample.text, candidates) for sample in samples]
+    texts = [sample.text for sample in samples]
+    named = [match_letter(text, candidates) or match_choice(text, candidates) for text in texts]
     return _share(answer, candidates, [float(named.count(c)) for c in candidates], float(len(samples)), same)
 
 

@@ -6,27 +6,52 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from string import ascii_uppercase
+from string import ascii_lowercase
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _DIGITS = {word: str(n) for n, word in enumerate(f"{_NUMBERS} seventeen eighteen nineteen twenty".split())}
 _ARTICLES = frozenset(("a", "an", "the"))
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
-# These carry meaning: a point between digits, a sign before a digit, an apostrophe in a word, and '#' (C is not C#).
-_INNER = re.compile(r"(?<=\d)\.(?=\d)|(?<!\w)-(?=\d)|(?<=\w)['’](?=\w)|[#%&@/]")
-_LETTER = re.compile(r"[\s(\[]*([A-Za-z])[\s)\].:]*")
-_LETTERED = re.compile(r"[\s(\[]*([A-Za-z])[)\].:]+\s*(\S.*)", re.DOTALL)
+# NFKC makes 10² into 102 and 1½ into 11/2.
+_RAISED = re.compile(r"(?<=\d)(?=[²³¹⁰-⁹⁻₀-₉¼-¾⅐-⅞])")
+_MINUS = re.compile(r"[\u2012\u2013\u2212](?=[$€£¥]?\.?\d)")
+_ALNUM = r"[^\W_]"
+# These carry meaning: a point before a digit, a sign before a number, an apostrophe in a word, and '#' (C is not C#).
+_INNER = re.compile(
+    rf"(?<![^\W\d])(?<!\.)\.(?=\d)|(?<!{_ALNUM})-(?=[$€£¥]?\.?\d)|(?<={_ALNUM})'(?={_ALNUM})|[#%&@/]",
+)
+_LETTERED = re.compile(r"[\s(\[*_]*([A-Za-z])(?:[\s*_]*[)\].:,]|\s+[-–—]\s)[)\].:,*_\s]*(\S.*)", re.DOTALL)
 
 
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """The text without what does not change its meaning: Unicode form, case, punctuation, articles, number words."""
-    plain = _THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    plain = _THOUSANDS.sub("", _MINUS.sub("-", _one_form(text)))
     kept = {m.start() for m in _INNER.finditer(plain)}
-    letters = (c if i in kept or not unicodedata.category(c).startswith("P") else " " for i, c in enumerate(plain))
+    letters = (c if i in kept or not _is_punctuation(c) else " " for i, c in enumerate(plain))
     words = [_DIGITS.get(word, word) for word in "".join(letters).split()]
-    content = [word for word in words if word not in _ARTICLES]
-    return " ".join(content or words) or plain.strip()
+    return " ".join(word for i, word in enumerate(words) if not _is_article(words, i)) or plain.strip()
+
+
+def _one_form(text: str) -> str:
+    """One spelling of each character: compatibility form, small, digits as 0–9, without invisible ones."""
+    if text.isascii():
+        return text.lower()
+    seen = "".join(c for c in text if unicodedata.category(c) != "Cf" and c != "\ufe0f").replace("’", "'")
+    form = unicodedata.normalize("NFKC", _RAISED.sub(" ", seen)).casefold()
+    form = unicodedata.normalize("NFKC", form)
+    return "".join(str(unicodedata.decimal(c, c)) for c in form)
+
+
+def _is_punctuation(c: str) -> bool:
+    return c == "`" or unicodedata.category(c).startswith("P")
+
+
+def _is_article(words: Sequence[str], i: int) -> bool:
+    """Whether the word is an article, not a letter: nothing stands after a letter, or one more ('A, B')."""
+    after = words[i + 1 :]
+    letters = words[i] == "a" and len(after) == 1 and after[0] in ascii_lowercase
+    return words[i] in _ARTICLES and bool(after) and not letters
 
 
 def same_text(one: str, other: str) -> bool:
@@ -38,20 +63,24 @@ def match_choice(reply: str, choices: Sequence[str]) -> str | None:
     """The choice that the reply names; None where it names none.
 
     By its text after folding; by letter (A is the first) only when the reply is a letter, alone or before its choice's
-    own text.
+    own text. A choice that is itself a letter goes by its text: 'A' is then the choice 'A', not the first.
     """
+    reply = reply.strip()
     if len(reply) > 2_000:
         return None
-    folded = {fold(choice): choice for choice in choices}
-    if (named := folded.get(fold(reply))) is not None:
+    written = {choice.strip().casefold(): choice for choice in choices}
+    if (named := written.get(reply.casefold())) is not None:
         return named
-    if letter := _LETTER.fullmatch(reply):
-        return _by_letter(letter[1], choices)
+    folded = {fold(choice): choice for choice in choices}
     if (lettered := _LETTERED.fullmatch(reply)) and (named := folded.get(fold(lettered[2]))) is not None:
-        return named if _by_letter(lettered[1], choices) == named else None
-    return None
+        return named if (folded.get(lettered[1].lower()) or match_letter(lettered[1], choices)) == named else None
+    return folded.get(fold(reply)) or match_letter(reply, choices)
 
 
-def _by_letter(letter: str, choices: Sequence[str]) -> str | None:
-    index = ascii_uppercase.index(letter.upper())
+def match_letter(reply: str, choices: Sequence[str]) -> str | None:
+    """The choice that the reply names by its letter alone: A is the first, whatever the choices' own texts are."""
+    letter = fold(reply) if len(reply) <= 100 else ""
+    if len(letter) != 1 or letter not in ascii_lowercase or sum(map(str.isalnum, reply)) > 1:
+        return None
+    index = ascii_lowercase.index(letter)
     return choices[index] if index < len(choices) else None
