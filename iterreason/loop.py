@@ -160,7 +160,7 @@ def _conclude(state: State) -> Steps[Verdict]:
         verdict = _direct_verdict(state)
     else:
         prompt = _separate(state, "conclude") if state.policy.layout == "separate" else _grown(state)
-        schema = verdict_schema(state.problem, state.plan)
+        schema = verdict_schema(state.problem, state.plan, state.number)
         verdict, text = yield from _generate(
             state, prompt, schema, lambda text: read_verdict(text, state.problem, state.plan, len(state.memory))
         )

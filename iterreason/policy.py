@@ -27,7 +27,10 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 @checked_dataclass(config=_STRICT, kw_only=True)
 class Rounds:
-    """How many rounds, and how many sub-questions in each; stop rules count from round `min` on."""
+    """How many rounds, and at most how many sub-questions in each.
+
+    Before round `min` no stop rule holds, and the reasoner is to ask something.
+    """
 
     max: Annotated[int, Field(ge=1, le=50)] = 4
     min: Annotated[int, Field(ge=1, le=50)] = 1

@@ -6,6 +6,7 @@ What cannot be read is `Unreadable`, with a reason that is shown to the model; i
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -13,14 +14,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from iterreason.folding import match_choice
+from iterreason.folding import fold, match_choice, same_text
 from iterreason.policy import Plan
 from iterreason.records import Problem, Question, Verdict
 
 NOT_SURE = "not sure"
 MAX_ANSWER_CHARS = 80
 MAX_REPLY_CHARS = 100_000
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+_ASIDE = re.compile(r"""\{(?!\s*\})[^{}"':]*+\}""")  # braces in prose or mathematics: {1, 2}, {your reply}
 
 
 class Unreadable(Exception):
@@ -37,47 +38,62 @@ def read_object(text: str) -> dict[str, Any]:
     """
     if len(text) > MAX_REPLY_CHARS:
         raise Unreadable(f"the reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read")
-    text = _THOUGHTS.sub("", text)
-    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
-    found: list[dict[str, Any]] = []
-    closed, start = True, text.find("{")
+    text = _without_thoughts(text)
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_float=_number, parse_constant=_number)
+    found: dict[bytes, dict[str, Any]] = {}
+    start = text.find("{")
     while start >= 0:
+        if aside := _ASIDE.match(text, start):
+            start = text.find("{", aside.end())
+            continue
         try:
             value, end = decoder.raw_decode(text, start)
+            found[json.dumps(value, ensure_ascii=False).encode()] = value
         except json.JSONDecodeError as error:
-            # What lies inside an object that never closes must not pass for the object itself.
-            closed = error.pos < len(text.rstrip()) and not error.msg.startswith("Unterminated")
-            if not closed:
-                break
-            end = max(error.pos, start + 1)
+            # Not skipped: what lies inside an object that cannot be read must not pass for the object itself.
+            if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+                raise Unreadable("the JSON object ends before it closes") from None
+            near = _cut(" ".join(text[error.pos :].split()), 30)
+            raise Unreadable(f"the JSON is malformed at {near!r}: {error.msg}") from None
+        except UnicodeEncodeError:
+            raise Unreadable("a \\u escape stands for half a character; write the character itself") from None
         except (ValueError, RecursionError):
             raise Unreadable("the JSON has numbers or nesting past any sense") from None
-        else:
-            if value not in found:
-                found.append(value)
+        if len(found) > 1:
+            raise Unreadable("there are two JSON objects; give one")
         start = text.find("{", end)
-    if not closed:
-        raise Unreadable("the JSON object ends before it closes")
-    if len(found) != 1:
-        raise Unreadable(
-            "there is no JSON object in the reply" if not found else "there are two JSON objects; give one"
-        )
-    return found[0]
+    if not found:
+        raise Unreadable("there is no JSON object in the reply")
+    return next(iter(found.values()))
+
+
+def _without_thoughts(text: str) -> str:
+    """The text after the model's thinking; its drafts must not pass for the reply."""
+    text = text.rpartition("</think>")[2]
+    if "<think>" in text.partition("{")[0]:
+        raise Unreadable("the thinking never ends; give the JSON object")
+    return text
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise Unreadable(f"the key '{next(k for k in keys if keys.count(k) > 1)}' appears twice")
+        raise Unreadable(f"the key {_cut(next(k for k in keys if keys.count(k) > 1), 60)!r} appears twice")
     return values
 
 
-def _no_constant(name: str) -> Any:
-    raise Unreadable(f"{name} is not a JSON number")
+def _number(text: str) -> float:
+    """A number with a point or exponent; also called for NaN and Infinity."""
+    if not math.isfinite(number := float(text)):
+        raise Unreadable(f"{_cut(text, 30)} is not a JSON number")
+    return number
 
 
 # ------------------------------------------------------------------ what a reply must hold
+
+
+_KINDS = ("str", "int", "float", "bool", "_Asked")  # pydantic names them where a value may be one of several kinds
 
 
 class _Asked(BaseModel):
@@ -108,15 +124,15 @@ def _validate(kind: type[_QuestionsReply], text: str) -> Any:
     try:
         return _reader(kind).validate_python(read_object(text))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("_"))
-        raise Unreadable(f"'{where}': {first['msg']}") from None
+        fault = max(error.errors(), key=lambda fault: len(fault["loc"]))
+        where = ".".join(str(part) for part in fault["loc"] if part not in _KINDS)
+        raise Unreadable(f"'{where}': {fault['msg']}") from None
 
 
 def read_verdict(text: str, problem: Problem, plan: Plan, known: int) -> Verdict:
     """Read a concluding reply; `known` is how much evidence there is to cite. Raises Unreadable."""
     reply = _validate(_VerdictReply, text)
-    said = str(reply.answer).lower() if isinstance(reply.answer, bool) else str(reply.answer).strip()
+    said = str(reply.answer).lower() if isinstance(reply.answer, bool) else str(reply.answer)
     return Verdict(
         answer=_read_answer(said, problem, may_be_unsure=plan.policy.layout == "separate"),
         rationale=_cut(reply.rationale, plan.policy.reasoner.rationale_chars),
@@ -136,22 +152,24 @@ def read_questions(text: str, problem: Problem, plan: Plan) -> tuple[Question, .
 
 
 def _read_answer(said: str, problem: Problem, may_be_unsure: bool) -> str | None:
-    if may_be_unsure and said.casefold().strip(" .") == NOT_SURE:
+    said = " ".join(said.split())
+    if (named := match_choice(said, problem.choices)) is not None:
+        return named
+    if may_be_unsure and same_text(said, NOT_SURE):
         return None
-    if not problem.choices:
-        if not said or len(said) > MAX_ANSWER_CHARS:
-            raise Unreadable(f"'answer' must have 1 to {MAX_ANSWER_CHARS} characters")
-        return said
-    named = match_choice(said, problem.choices)
-    if named is None:
+    if problem.choices:
         raise Unreadable(f"'answer' is {_cut(said, 60)!r}; it must be one of: {', '.join(problem.choices)}")
-    return named
+    if not fold(said) or len(said) > MAX_ANSWER_CHARS:
+        raise Unreadable(f"'answer' must have 1 to {MAX_ANSWER_CHARS} characters")
+    return said
 
 
 def _read_questions(asked: Sequence[str | _Asked], problem: Problem, plan: Plan) -> tuple[Question, ...]:
     """At most as many as the policy allows; a surplus stays in the trace with the reply's text."""
-    questions = []
-    for item in asked[: plan.policy.rounds.questions]:
+    questions: list[Question] = []
+    for item in asked:
+        if len(questions) == plan.policy.rounds.questions:
+            break
         text, image = (item, 1) if isinstance(item, str) else (item.question, item.image)
         if image > len(problem.images):
             raise Unreadable(f"there is no image {image}; the images are 1 to {len(problem.images)}")
@@ -177,32 +195,36 @@ def _cut(text: str, limit: int) -> str:
 # ------------------------------------------------------------------ the schemas
 
 
-def verdict_schema(problem: Problem, plan: Plan) -> str:
-    """The JSON schema of a concluding reply; every text and list in it is bounded, so that it always closes."""
+def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
+    """The JSON schema of the concluding reply of a round; all in it is bounded, so that it always closes."""
     policy = plan.policy
     separate = policy.layout == "separate"
     asks = 0 if separate or policy.rounds.max == 1 else policy.rounds.questions
-    choices = problem.choices + ((NOT_SURE,) if separate and problem.choices else ())
+    choices = problem.choices
+    if separate and choices and number < policy.rounds.max and match_choice(NOT_SURE, choices) is None:
+        choices += (NOT_SURE,)
     return _verdict_schema(
         choices,
         policy.reasoner.rationale_chars,
         policy.reasoner.question_chars,
-        asks,
+        (int(number < policy.rounds.min and asks > 0), asks),
         len(problem.images),
         plan.confidence == "stated",
     )
 
 
 @lru_cache(maxsize=256)
-def _verdict_schema(choices: tuple[str, ...], rationale: int, chars: int, asks: int, images: int, stated: bool) -> str:
+def _verdict_schema(
+    choices: tuple[str, ...], rationale: int, chars: int, asks: tuple[int, int], images: int, stated: bool
+) -> str:
     fields: dict[str, Any] = {
         "rationale": {"type": "string", "maxLength": rationale},
         "cites": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 999}, "maxItems": 8},
         "answer": {"type": "string", "enum": list(choices)} if choices else _text(1, MAX_ANSWER_CHARS),
     }
     if stated:
-        fields["confidence"] = {"type": "number", "minimum": 0, "maximum": 1}
-    if asks:
+        fields["confidence"] = {"enum": [n / 20 for n in range(21)]}  # a number's digits could go on for ever
+    if asks[1]:
         fields["missing"] = {"type": "string", "maxLength": chars}
         fields["questions"] = _questions(chars, asks, images)
     return _object(fields)
@@ -216,15 +238,16 @@ def questions_schema(problem: Problem, plan: Plan) -> str:
 
 @lru_cache(maxsize=256)
 def _questions_schema(chars: int, asks: int, images: int) -> str:
-    return _object({"questions": {**_questions(chars, asks, images), "minItems": 1}})
+    return _object({"questions": _questions(chars, (1, asks), images)})
 
 
-def _questions(chars: int, asks: int, images: int) -> dict[str, Any]:
+def _questions(chars: int, asks: tuple[int, int], images: int) -> dict[str, Any]:
+    """At least `asks[0]` questions, at most `asks[1]`."""
     item = _text(1, chars)
     if images > 1:
         fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}, "question": item}
         item = json.loads(_object(fields))
-    return {"type": "array", "items": item, "maxItems": asks}
+    return {"type": "array", "items": item, "minItems": asks[0], "maxItems": asks[1]}
 
 
 def _text(shortest: int, longest: int) -> dict[str, Any]:

@@ -147,6 +147,8 @@ class TraceFile:
     def __init__(self, path: Path, writer: TraceWriter, *, resumed: bool = False) -> None:
         self._writer = writer
         try:
+            if resumed:
+                _mend_last_line(path)
             self._file = path.open("a" if resumed else "x", encoding="utf-8")
         except FileExistsError:
             raise Misuse(f"{path} exists; a trace is never overwritten. Name another file or remove it.") from None
@@ -169,6 +171,19 @@ class TraceFile:
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _mend_last_line(path: Path) -> None:
+    """Cut off what a kill left of a line, or end a whole one, so that the next starts a line of its own."""
+    text = path.read_bytes()
+    start = text.rfind(b"\n") + 1
+    try:
+        json.loads(text[start:] or b"{}")
+    except ValueError:
+        os.truncate(path, start)
+    else:
+        with path.open("ab") as file:
+            file.write(b"\n" if text[start:] else b"")
 
 
 def store_images(path: Path, problem: Problem) -> None:

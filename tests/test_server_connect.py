@@ -94,16 +94,17 @@ def test_the_hosted_api_wants_a_key() -> None:
     ("variables", "sent"),
     [
         ({}, "none"),
-        ({"OPENAI_API_KEY": "theirs"}, "theirs"),
+        ({"OPENAI_API_KEY": "theirs"}, "none"),
+        ({"OPENAI_API_KEY": "theirs", "OPENAI_BASE_URL": "the fake server's"}, "theirs"),
         ({"OPENAI_API_KEY": "theirs", "ITERREASON_API_KEY": "ours\n"}, "ours"),
     ],
 )
 def test_the_key_comes_from_the_environment(
     fake: FakeServer, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sent: str
 ) -> None:
-    """ITERREASON_API_KEY goes before OPENAI_API_KEY; a local server without either gets the word `none`."""
+    """ITERREASON_API_KEY goes to any server, OPENAI_API_KEY only to the one that OPENAI_BASE_URL names."""
     for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, fake.url if name == "OPENAI_BASE_URL" else value)
     assert ask(fake).error is None
     assert fake.headers[0]["authorization"] == f"Bearer {sent}"
 

@@ -75,11 +75,13 @@ def _shown(uri: str) -> str:
 
 
 def read_key(address: Address) -> str:
-    """The key for this server, from the environment.
+    """The key for this server, from the environment; OPENAI_API_KEY goes only where that key belongs.
 
     Raises Misuse where the hosted API has none, BadConfig where it could not be sent in a header.
     """
-    variable = next((name for name in KEY_VARIABLES if os.environ.get(name, "").strip()), None)
+    own = address.hosted or address.url == os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
+    fitting = KEY_VARIABLES if own else KEY_VARIABLES[:1]
+    variable = next((name for name in fitting if os.environ.get(name, "").strip()), None)
     if variable is None:
         if address.hosted:
             raise Misuse(f"{address.url} needs a key; set {' or '.join(KEY_VARIABLES)}")
