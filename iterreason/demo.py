@@ -1,0 +1,50 @@
+"""Three drawn scenes and a question about each, for a first look at the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import mkdtemp
+
+from iterreason.api import make_problem
+from iterreason.records import Problem
+from iterreason.tuning.scenes import PALETTE, Scene, Shape, draw
+
+_WHITE = (255, 255, 255)
+
+
+def _shape(colour: str, kind: str, x: float, y: float) -> Shape:
+    return Shape(kind, colour, "large", x, y, 0.12, PALETTE[colour][0])
+
+
+_COUNTS = (
+    _shape("red", "circle", 0.2, 0.25),
+    _shape("red", "circle", 0.55, 0.2),
+    _shape("red", "circle", 0.3, 0.75),
+    _shape("blue", "square", 0.8, 0.7),
+)
+_EQUAL = (
+    _shape("green", "triangle", 0.2, 0.3),
+    _shape("green", "triangle", 0.75, 0.25),
+    _shape("yellow", "square", 0.5, 0.75),
+)
+_COLOUR = (
+    _shape("orange", "circle", 0.25, 0.3),
+    _shape("purple", "square", 0.7, 0.7),
+)
+_SCENES: tuple[tuple[str, tuple[Shape, ...], str, tuple[str, ...]], ...] = (
+    ("counts", _COUNTS, "Are there more red circles than blue squares?", ("yes", "no")),
+    ("equal", _EQUAL, "Are there as many green triangles as yellow squares?", ("yes", "no")),
+    ("colour", _COLOUR, "What color is the shape that is not a circle?", ("orange", "purple", "green")),
+)
+
+
+def problems() -> list[Problem]:
+    """The three problems; their images are drawn into a new temporary folder, so that they can be looked at."""
+    folder = Path(mkdtemp(prefix="iterreason-demo-"))
+    made = []
+    for name, shapes, question, choices in _SCENES:
+        path = folder / f"{name}.png"
+        draw(Scene(shapes, 192, 192, _WHITE)).save(path)
+        made.append(make_problem(path, question, choices, id=name))
+    print(f"the images are in {folder}")
+    return made
