@@ -49,7 +49,7 @@ def _is_punctuation(c: str) -> bool:
 
 def _is_article(words: Sequence[str], i: int) -> bool:
     """Whether the word is an article, not a letter: nothing stands after a letter, or one more ('A, B')."""
-    after = words[i + 1 :]
+    after = words[i + 1 : i + 3]
     letters = words[i] == "a" and len(after) == 1 and after[0] in ascii_lowercase
     return words[i] in _ARTICLES and bool(after) and not letters
 

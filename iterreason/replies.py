@@ -159,7 +159,7 @@ def _read_answer(said: str, problem: Problem, may_be_unsure: bool) -> str | None
         return None
     if problem.choices:
         raise Unreadable(f"'answer' is {_cut(said, 60)!r}; it must be one of: {', '.join(problem.choices)}")
-    if not fold(said) or len(said) > MAX_ANSWER_CHARS:
+    if len(said) > MAX_ANSWER_CHARS or not fold(said):
         raise Unreadable(f"'answer' must have 1 to {MAX_ANSWER_CHARS} characters")
     return said
 

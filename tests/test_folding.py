@@ -285,7 +285,15 @@ def test_a_choice_names_itself(choices):
 
 def test_noise_names_nothing_and_takes_no_time():
     """A long reply is turned away before any work is done on it."""
-    began = time.perf_counter()
-    for noise in ("yes " * 25_000, "(" * 100_000, "B" + " " * 100_000 + "x", "A)" * 50_000, "[" * 1_900, "*_" * 900):
+    began = time.process_time()
+    for noise in (
+        "yes " * 25_000,
+        "(" * 100_000,
+        "B" + " " * 100_000 + "x",
+        "A)" * 50_000,
+        "[" * 1_900,
+        "*_" * 900,
+        "x " * 900,
+    ):
         assert match_choice(noise, YES_NO) is None
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
