@@ -19,6 +19,7 @@ Run = Callable[[Sequence[Call]], Sequence[Reply]]
 @dataclass(eq=False, slots=True)
 class _Waiter:
     call: Call
+    group: Hashable
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Reply]
 
@@ -62,7 +63,7 @@ class Batcher:
     async def submit(self, call: Call) -> Reply:
         """Answer one call together with those that wait; a cancelled one is dropped before it runs."""
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(call, loop, loop.create_future())
+        waiter = _Waiter(call, self._group(call), loop, loop.create_future())
         with self._changed:
             if self._closed:
                 return Reply(error=CLOSED)
@@ -103,8 +104,8 @@ class Batcher:
             while not self._closed:
                 self._waiting = [w for w in self._waiting if not w.gone]
                 if self._waiting:
-                    first = self._group(self._waiting[0].call)
-                    batch = [w for w in self._waiting if self._group(w.call) == first][: self._limit]
+                    group = self._waiting[0].group
+                    batch = [w for w in self._waiting if w.group == group][: self._limit]
                     self._waiting = [w for w in self._waiting if w not in batch]
                     self._running = batch
                     return batch
@@ -113,7 +114,7 @@ class Batcher:
 
     def _replies(self, batch: Sequence[_Waiter]) -> Sequence[Reply]:
         try:
-            replies = self._run([waiter.call for waiter in batch])
+            replies = list(self._run([waiter.call for waiter in batch]))
         except BaseException as error:  # whatever it was, it must neither hang nor kill anyone
             return [Reply(error=one_line(error))] * len(batch)
         if len(replies) != len(batch):

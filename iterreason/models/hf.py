@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
-from iterreason.errors import MissingExtra, ModelFailed, UnknownModel
+from iterreason.errors import IterReasonError, MissingExtra, ModelFailed, UnknownModel
 from iterreason.models import Model
 
 Role = Literal["reasoner", "answerer"]
@@ -38,7 +38,9 @@ def load(path_or_id: str, role: Role, *, name: str = "") -> Model:
     with quiet():
         try:
             return _opened(where, role, name, shown)
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        except IterReasonError:
+            raise
+        except Exception as error:  # a folder may hold anything, and fail the libraries in any way
             raise ModelFailed(f"hf:{path_or_id} cannot be loaded: {_sentence(error)}") from error
 
 
