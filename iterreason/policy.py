@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -81,8 +82,13 @@ class Budget:
     context_tokens: Annotated[int, Field(ge=64)] | None = None
 
 
+_DIRECT: tuple[Estimator, ...] = ("answer-probability", "agreement")  # of the answerer, asked the question itself
 _MAIN = frozenset(("question", "choices", "context", "evidence", "round", "rounds", "questions"))
 _SEPARATE = _MAIN | {"rationale"}
+_SEPARATE_PROMPTS = (
+    *("ask_system_first", "ask_system_more", "ask_first", "ask_more"),
+    *("conclude_system", "conclude_system_last", "conclude"),
+)
 _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "system": frozenset(("questions",)),
     "problem": _MAIN,
@@ -90,15 +96,18 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "readout": frozenset(("question", "candidates")),
     "reask": frozenset(("error",)),
     "look": frozenset(("question", "choices")),
-    "caption": frozenset(),
-    "ask_system_first": _SEPARATE,
-    "ask_system_more": _SEPARATE,
-    "ask_first": _SEPARATE,
-    "ask_more": _SEPARATE,
-    "conclude_system": _SEPARATE,
-    "conclude_system_last": _SEPARATE,
-    "conclude": _SEPARATE,
+    "caption": frozenset[str](),
+    **dict.fromkeys(_SEPARATE_PROMPTS, _SEPARATE),
 }
+# Without these a model would not know what is asked of it.
+_NEEDED = dict.fromkeys(("problem", "look", "ask_first", "ask_more", "conclude"), "question") | dict(
+    evidence="evidence", readout="candidates", reask="error"
+)
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if faults:
+        raise ValueError("\n  ".join(faults))
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)
@@ -110,7 +119,7 @@ class Prompts:
     evidence: str = ""
     readout: str = "Which answer is right?\n$candidates\nReply with the letter only."
     reask: str = "Your reply could not be used: $error\nReply again, with one JSON object of the form asked for."
-    look: str = "$question\nAnswer in a few words."
+    look: str = "$question\n$choices\nAnswer in a few words."
     caption: str = "Describe the image in one sentence."
 
     ask_system_first: str = ""
@@ -122,14 +131,19 @@ class Prompts:
     conclude: str = ""
 
     def __post_init__(self) -> None:
+        faults = []
         for prompt in fields(self):
             template = Template(getattr(self, prompt.name))
             if not template.is_valid():
-                raise ValueError(f"prompts.{prompt.name}: a lone '$'; write '$$' for a dollar sign")
-            known = _PLACEHOLDERS[prompt.name]
-            for name in template.get_identifiers():
-                if name not in known:
-                    raise ValueError(f"prompts.{prompt.name}: {unknown('placeholder', name, known)}")
+                faults.append(f"prompts.{prompt.name}: a lone '$'; write '$$' for a dollar sign")
+                continue
+            known, named = _PLACEHOLDERS[prompt.name], template.get_identifiers()
+            wrong = [unknown("placeholder", name, known) for name in named if name not in known]
+            needed = _NEEDED.get(prompt.name)
+            if needed and (template.template or prompt.default) and needed not in named:
+                wrong.append(f"it lacks ${needed}")
+            faults += [f"prompts.{prompt.name}: {fault}" for fault in wrong]
+        _refuse(faults)
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)
@@ -149,6 +163,8 @@ class Policy:
     verdict_by: `answerer` takes the direct look's answer as the verdict, with no reasoner.
     confidence: estimators in order of preference; the first that the models can give is used.
     abstain_below: an answer with less confidence than this is not given.
+    exemplars: how many of the problem's worked exemplars are shown before it, with their images where the reasoner
+        sees images (multimodal in-context learning).
     """
 
     description: str
@@ -157,6 +173,7 @@ class Policy:
     verdict_by: Literal["reasoner", "answerer"] = "reasoner"
     confidence: Annotated[tuple[Estimator, ...], Field(min_length=1)]
     abstain_below: Probability = 0.0
+    exemplars: Annotated[int, Field(ge=0, le=64)] = 0
     rounds: Rounds = Rounds()
     look: Looking = Looking()
     reasoner: Reasoning = Reasoning()
@@ -166,27 +183,45 @@ class Policy:
     examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
-        for fault in _faults(self):
-            raise ValueError(fault)
+        _refuse([*_faults(self), *_idle(self)])
 
 
 def _faults(policy: Policy) -> list[str]:
     """What contradicts itself in a policy whose keys are each in order."""
     faults = []
+    direct = [e for e in policy.confidence if e in _DIRECT]
     needed = {
         "append": ("system", "problem") + (("evidence",) if policy.rounds.max > 1 else ()),
-        "separate": ("ask_first", "ask_more", "conclude"),
+        "separate": ("ask_first", "conclude") + (("ask_more",) if policy.rounds.max > 1 else ()),
     }[policy.layout]
     if policy.verdict_by == "reasoner":
         faults += [f"layout '{policy.layout}' needs prompts.{n}" for n in needed if not getattr(policy.prompts, n)]
     elif "question" not in policy.look.first or policy.rounds.max > 1:
         faults.append("verdict_by = 'answerer' needs 'question' in look.first and rounds.max = 1")
-    if "agreement" in policy.confidence and "question" not in policy.look.first:
-        faults.append("confidence 'agreement' needs 'question' in look.first: it compares with the direct answer")
+    elif len(direct) < len(policy.confidence):
+        faults.append(f"verdict_by = 'answerer' has no reasoner; confidence can only be one of: {', '.join(_DIRECT)}")
+    if direct and policy.verdict_by == "reasoner" and "question" not in policy.look.first:
+        faults.append(f"confidence '{direct[0]}' needs 'question' in look.first: it is of the direct answer")
     if policy.rounds.min > policy.rounds.max:
         faults.append(f"rounds.min = {policy.rounds.min} is more than rounds.max = {policy.rounds.max}")
-    if any(rule == Stop() for rule in policy.stop):
-        faults.append("a [[stop]] rule without a condition would stop at once; name one")
+    return faults
+
+
+def _idle(policy: Policy) -> list[str]:
+    """What stands in a policy to no effect, or to another than it says."""
+    other = {"append": _SEPARATE_PROMPTS, "separate": ("system", "problem", "evidence")}[policy.layout]
+    faults = [f"layout '{policy.layout}' does not use prompts.{n}" for n in other if getattr(policy.prompts, n)]
+    if policy.examples and policy.layout == "separate":
+        faults.append("layout 'separate' does not use [[examples]]")
+    for rule in policy.stop:
+        if rule == Stop():
+            faults.append("a [[stop]] rule without a condition would stop at once; name one")
+        if rule.stable is not None and rule.stable > policy.rounds.max:
+            faults.append(f"stop.stable = {rule.stable} never holds: it is more than rounds.max = {policy.rounds.max}")
+        if rule.dry and policy.layout == "separate":
+            faults.append("stop.dry would stop at once: in layout 'separate' a verdict asks nothing")
+        if rule.answered and policy.layout == "append":
+            faults.append("stop.answered would stop at once: in layout 'append' a verdict always names an answer")
     return faults
 
 
@@ -218,7 +253,7 @@ def find_policy(name: str) -> NamedPolicy:
     if name.endswith(".toml"):
         try:
             return read_policy(Path(name).read_text(encoding="utf-8"), Path(name).stem, name)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UnknownPolicy(f"cannot read the policy file {name}: {error}") from None
     if name not in shipped():
         hint = "A policy file of your own ends in '.toml'."
@@ -239,7 +274,8 @@ def read_policy(text: str, name: str, where: str = "policy") -> NamedPolicy:
     except tomllib.TOMLDecodeError as error:
         raise BadPolicy(f"{where} is not TOML: {error}") from None
     try:
-        return NamedPolicy(name, text, _reader().validate_python(values))
+        # As JSON, for there strict reading takes lists and tables: "4" and true are no numbers here.
+        return NamedPolicy(name, text, _reader().validate_json(json.dumps(values, default=str), strict=True))
     except ValidationError as error:
         lines = [f"  {_explain(fault['loc'], fault['type'], fault['msg'])}" for fault in error.errors()]
         raise BadPolicy("\n".join([f"{where} cannot be used:", *lines])) from None
@@ -247,8 +283,10 @@ def read_policy(text: str, name: str, where: str = "policy") -> NamedPolicy:
 
 def _explain(path: tuple[int | str, ...], kind: str, message: str) -> str:
     where = ".".join(str(part) for part in path)
+    if kind == "value_error":  # our own: it names its key
+        return message.removeprefix("Value error, ")
     if kind not in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{where}: {message}" if where else message.removeprefix("Value error, ")
+        return f"{where}: {message}"
     return f"{where}: {unknown('key', str(path[-1]), _keys_at(path[:-1]))}"
 
 
@@ -316,14 +354,20 @@ def resolve(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequen
         raise BadPolicy(f"policy '{named.name}' looks at the image and needs an answerer")
     usable = [e for e in policy.confidence if _can(e, reasoner, answerers)]
     if not usable:
-        wanted = ", ".join(policy.confidence)
-        raise BadPolicy(
-            f"policy '{named.name}' takes its confidence from {wanted}; {_name(reasoner)} with"
-            f" {', '.join(a.model for a in answerers) or 'no answerer'} can give none of these. Add 'vote' or 'stated'."
-        )
+        raise BadPolicy(_no_confidence(named, reasoner, answerers))
     used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
     context = used.context_tokens if used else None
-    return Plan(named, usable[0], used.model if used else "", tuple(a.model for a in answerers), context)
+    lookers = tuple(a.model for a in answerers) if looks else ()
+    return Plan(named, usable[0], used.model if used else "", lookers, context)
+
+
+def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:
+    wanted, answering = ", ".join(named.policy.confidence), ", ".join(a.model for a in answerers) or "no answerer"
+    if named.policy.verdict_by == "answerer":
+        able, remedy = answering, "Name an answerer that gives log-probabilities."
+    else:
+        able, remedy = f"{_name(reasoner)} with {answering}", "Add 'vote' or 'stated'."
+    return f"policy '{named.name}' takes its confidence from {wanted}; {able} can give none of these. {remedy}"
 
 
 def _name(model: Capabilities | None) -> str:
@@ -331,6 +375,6 @@ def _name(model: Capabilities | None) -> str:
 
 
 def _can(estimator: Estimator, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> bool:
-    if estimator in ("agreement", "answer-probability"):
+    if estimator in _DIRECT:
         return any(a.logprobs or a.scores for a in answerers)
     return reasoner is not None and (reasoner.scores if estimator == "choice-logprob" else reasoner.chats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from string import Template, ascii_uppercase
@@ -9,7 +10,7 @@ from string import Template, ascii_uppercase
 from iterreason.calls import EMPTY_PROMPT, Prompt, View
 from iterreason.memory import Memory
 from iterreason.policy import Plan
-from iterreason.records import Candidate, Evidence, Problem, Question, Retraction
+from iterreason.records import Candidate, Evidence, Image, Problem, Question, Retraction
 
 MAX_EVIDENCE_CHARS = 300
 NONE_OF_THESE = "none of these"
@@ -54,7 +55,7 @@ def evidence_line(entry: Evidence | Retraction, images: int = 1) -> str:
 
 def evidence_lines(entries: Iterable[Evidence | Retraction], images: int) -> str:
     """Entries of the memory, a line each."""
-    return "\n".join(evidence_line(e, images) for e in entries) or "none yet"
+    return "\n".join(evidence_line(e, images) for e in entries) or "none"
 
 
 def choices_line(problem: Problem) -> str:
@@ -64,17 +65,40 @@ def choices_line(problem: Problem) -> str:
 
 def problem_prompt(problem: Problem, plan: Plan, memory: Memory, number: int) -> Prompt:
     """The conversation up to the first round: what all problems share, then the images, then what varies."""
-    policy = plan.policy
     text = fill(
-        policy.prompts.problem,
-        question=problem.question.strip(),
-        choices=choices_line(problem),
-        context=f"Context: {problem.context.strip()}" if problem.context.strip() else "",
+        plan.policy.prompts.problem,
+        **_problem_values(problem),
         evidence=evidence_lines(memory.entries, len(problem.images)),
         **_round_values(plan, number),
     )
-    views = tuple(View(image) for image in problem.images) if policy.reasoner.sees_image else ()
-    return plan.opening.plus("user", *views, _without_blank_lines(text))
+    shown = _exemplars(problem, plan)
+    return shown.plus("user", *_views(problem.images, plan), _without_blank_lines(text))
+
+
+def _exemplars(problem: Problem, plan: Plan) -> Prompt:
+    """The opening and the problem's exemplars, each as an exchange that went as it should."""
+    prompt = plan.opening
+    for exemplar in problem.exemplars[: plan.policy.exemplars]:
+        asked = Problem(exemplar.images, exemplar.question)
+        values = {**_problem_values(asked), "evidence": evidence_lines((), 1), **_round_values(plan, 1)}
+        text = _without_blank_lines(fill(plan.policy.prompts.problem, **values))
+        reply = {"rationale": exemplar.rationale, "cites": [], "answer": exemplar.answer}
+        prompt = prompt.plus("user", *_views(exemplar.images, plan), text)
+        prompt = prompt.plus("assistant", json.dumps(reply, ensure_ascii=False))
+    return prompt
+
+
+def _problem_values(problem: Problem) -> dict[str, str]:
+    context = problem.context.strip()
+    return {
+        "question": problem.question.strip(),
+        "choices": choices_line(problem),
+        "context": f"Context: {context}" if context else "",
+    }
+
+
+def _views(images: Sequence[Image], plan: Plan) -> tuple[View, ...]:
+    return tuple(View(image) for image in images) if plan.policy.reasoner.sees_image else ()
 
 
 def evidence_prompt(
@@ -106,16 +130,13 @@ def separate_prompt(problem: Problem, plan: Plan, memory: Memory, number: int, s
         last = number == plan.policy.rounds.max
         system, user = (prompts.conclude_system_last if last else prompts.conclude_system), prompts.conclude
     values = {
-        "question": problem.question.strip(),
-        "choices": choices_line(problem),
-        "context": f"Context: {problem.context.strip()}" if problem.context.strip() else "",
+        **_problem_values(problem),
         "evidence": evidence_lines(memory.entries, len(problem.images)),
         "rationale": rationale,
         **_round_values(plan, number),
     }
     prompt = EMPTY_PROMPT.plus("system", fill(system, **values)) if system else EMPTY_PROMPT
-    views = tuple(View(image) for image in problem.images) if plan.policy.reasoner.sees_image else ()
-    return prompt.plus("user", *views, _without_blank_lines(fill(user, **values)))
+    return prompt.plus("user", *_views(problem.images, plan), _without_blank_lines(fill(user, **values)))
 
 
 def look_prompt(plan: Plan, view: View, question: Question | None, choices: Sequence[str]) -> Prompt:

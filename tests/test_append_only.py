@@ -15,7 +15,9 @@ from iterreason.records import Question
 
 APPEND = [name for name in shipped() if find_policy(name).policy.layout == "append"]
 
-words = st.sampled_from(["red", "blue", "circle", "$question", "{x}", "¿qué?", "猫", "[1]", "\n", '"', "probability 0.9"])
+words = st.sampled_from(
+    ["red", "blue", "circle", "$question", "{x}", "¿qué?", "猫", "[1]", "\n", '"', "probability 0.9"]
+)
 texts = st.lists(words, min_size=1, max_size=6).map(" ".join)
 questions = st.lists(texts, max_size=4)
 good = st.builds(

@@ -142,7 +142,7 @@ def test_reason_answers_a_question_about_a_file(tmp_path):
     model = Written()
     with Reasoner(model, model) as reasoner:
         result = reasoner.reason(picture(tmp_path), "Is it red?", ["yes", "no"])
-    assert (result.answer, result.stop_reason) == ("yes", "dry: no new question")
+    assert (result.answer, result.stop_reason) == ("yes", "confident: 0.98 ≥ 0.90, stable: same answer for 2 rounds")
     assert "answer: yes  confidence 0.98 (choice-logprob)" in str(result)
 
 
@@ -270,7 +270,10 @@ def test_direct_opens_no_reasoner():
 @pytest.mark.parametrize("uri", ["gpt", "hff:x", "openai", "hf:", "embedded:x", "scripted:", ""])
 def test_an_unknown_model_names_the_forms(uri):
     """A URI that names no backend, or no model of it, is refused with the forms that exist."""
-    with Reasoner(uri or "?", Written()) as reasoner, pytest.raises(UnknownModel, match="openai:MODEL@http|the form is"):
+    with (
+        Reasoner(uri or "?", Written()) as reasoner,
+        pytest.raises(UnknownModel, match="openai:MODEL@http|the form is"),
+    ):
         reasoner.open()
 
 

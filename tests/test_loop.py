@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from written import Script, image, plan, policy, problem, said, scored, verdict
 
 from iterreason import calls
-from iterreason.calls import DEADLINE, Asked, Capabilities, Looked, Reply, Sample, Stopped, Tokens, Told, Vetoed
+from iterreason.calls import DEADLINE, Asked, Capabilities, Looked, Reply, Sample, Stopped, Tokens, Told, Vetoed, View
 from iterreason.errors import BadProblem
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
-from iterreason.policy import resolve
-from iterreason.records import Problem, Question, Region
+from iterreason.policy import read_policy, resolve
+from iterreason.records import Exemplar, Problem, Question, Region
+
+ONE = "min = 1"  # for episodes that are to end in their first round
 
 
 def count(question: str) -> str:
@@ -50,7 +54,7 @@ def test_no_new_question_ends_it():
     asked_before = "Are there more red circles than blue squares"
     for questions in ((), (asked_before,)):
         script = Script([verdict("yes", *questions)], scored(0.6, 0.4))
-        assert script.play(episode(problem(), plan())).stop_reason == "dry: no new question"
+        assert script.play(episode(problem(), plan(min=ONE))).stop_reason == "dry: no new question"
 
 
 def test_the_last_round_ends_it():
@@ -128,7 +132,7 @@ def test_one_failed_look_is_evidence_and_all_failed_is_an_error():
 def test_an_empty_answer_is_no_answer():
     """A look that says nothing is recorded as an error, not as an empty fact."""
     script = Script([verdict()], look=lambda q: "  " if not q else "yes")
-    result = script.play(episode(problem(), plan()))
+    result = script.play(episode(problem(), plan(min=ONE)))
     assert result.memory[1].kind == "error"
 
 
@@ -183,7 +187,7 @@ def test_votes_are_samples_of_the_readout():
     able = Capabilities("voter", schema=True)
     votes = Reply(tuple(Sample(text) for text in ("A", "B)", "A", "maybe", "yes")))
     script = Script([verdict("yes")], votes)
-    result = script.play(episode(problem(), plan(reasoner=able)))
+    result = script.play(episode(problem(), plan(reasoner=able, min=ONE)))
     assert result.confidence_source == "vote"
     assert script.calls[-1].sampling.n == 5
     assert result.confidence == pytest.approx(3 / 4)
@@ -192,7 +196,9 @@ def test_votes_are_samples_of_the_readout():
 
 def test_an_open_question_is_scored_over_the_answers_so_far():
     """Open answers become lettered candidates, the same one once, with a way out."""
-    script = Script([verdict("Red", "is it big?"), verdict("the red"), verdict("red")], scored(0.7, 0.3), lambda q: "red")
+    script = Script(
+        [verdict("Red", "is it big?"), verdict("the red"), verdict("red")], scored(0.7, 0.3), lambda q: "red"
+    )
     result = script.play(episode(problem("What color is it?", ()), plan()))
     assert script.calls[-1].choices == ("A", "B")
     assert "A: Red\nB: none of these" in script.calls[-1].prompt.messages[-1].text
@@ -245,7 +251,16 @@ def test_idealgpt_has_a_prompt_for_each_step():
     unsure = '{"rationale": "The colour is known, not the size.", "cites": [2], "answer": "not sure"}'
     script = Script([ask, unsure, more, verdict("no")], scored(0.4, 0.6))
     result = script.play(episode(problem(), plan("idealgpt")))
-    assert script.purposes == ["look", "generation", "look look", "generation", "generation", "look", "generation", "readout"]
+    assert script.purposes == [
+        "look",
+        "generation",
+        "look look",
+        "generation",
+        "generation",
+        "look",
+        "generation",
+        "readout",
+    ]
     assert (result.answer, result.stop_reason) == ("no", "answered")
     assert result.rounds[0].verdict.answer is None
     prompts = [c.prompt for c in script.calls if c.purpose == "generation"]
@@ -300,9 +315,9 @@ def test_a_person_can_tell_ask_veto_look_and_stop():
 def test_a_follow_up_starts_from_what_is_known():
     """An episode can start from an earlier one's memory: it is shown, and not asked for again."""
     first = Script([verdict("yes", "is it red?"), verdict("yes")], scored(0.6, 0.4))
-    known = first.play(episode(problem(), plan())).memory
+    known = first.play(episode(problem(), plan(min=ONE))).memory
     second = Script([verdict("yes", "is it red?")], scored(0.6, 0.4))
-    result = second.play(episode(problem("Is it a fire engine?"), plan(), start=known))
+    result = second.play(episode(problem("Is it a fire engine?"), plan(min=ONE), start=known))
     assert result.stop_reason == "dry: no new question"
     assert "[3] is it red? yes" in second.calls[2].prompt.messages[-1].text
 
@@ -316,7 +331,7 @@ def test_the_same_question_is_put_only_once():
 
 def test_the_opening_is_shared_by_all_problems_of_a_policy():
     """System text and worked examples come first and are the same for every problem, so that a prefix cache holds."""
-    one, two = plan(), plan()
+    one, two = plan(min=ONE), plan(min=ONE)
     prompts = []
     for p, resolved in ((problem(), one), (Problem((image("other"),), "What is it?"), two)):
         script = Script([verdict("yes")], scored(0.6, 0.4))
@@ -324,3 +339,47 @@ def test_the_opening_is_shared_by_all_problems_of_a_policy():
         prompts.append(next(c.prompt for c in script.calls if c.purpose == "generation"))
     assert prompts[0].digests[: one.opening.length] == prompts[1].digests[: one.opening.length]
     assert one.opening.length == 1 + 2 * len(one.policy.examples)
+
+
+COT = """
+description = "Multimodal chain of thought, for this test."
+source = "this test"
+confidence = ["vote"]
+exemplars = 1
+[rounds]
+max = 1
+questions = 0
+[look]
+first = []
+[reasoner]
+sees_image = true
+[prompts]
+system = "Think, then answer."
+problem = "Question: $question\\n$choices"
+"""
+
+
+def test_exemplars_are_shown_as_exchanges_with_their_images():
+    """In-context learning: the policy's number of worked exemplars stands before the problem, image before text."""
+    exemplars = tuple(Exemplar((image(f"e{n}"),), f"Is {n} red?", "no", "It is blue.") for n in range(2))
+    asked = Problem((image(),), "Is it red?", ("yes", "no"), exemplars=exemplars)
+    named = read_policy(COT, "cot")
+    able = Capabilities("vlm", images=True, schema=True)
+    script = Script([verdict("yes")], Reply(tuple(Sample("A") for _ in range(5))))
+    result = script.play(episode(asked, resolve(named, able, [])))
+    assert (result.answer, result.confidence, result.reasoner_sees_image) == ("yes", 1.0, True)
+    system, shown, reply, question = script.calls[0].prompt.messages
+    assert [m.role for m in (system, shown, reply, question)] == ["system", "user", "assistant", "user"]
+    assert shown.parts == (View(image("e0")), "Question: Is 0 red?")
+    assert json.loads(reply.text) == {"rationale": "It is blue.", "cites": [], "answer": "no"}
+    assert question.parts == (View(image()), "Question: Is it red?\nChoices: yes, no")
+
+
+def test_before_the_first_round_to_stop_in_something_must_be_asked():
+    """Until `rounds.min` no rule stops the loop, and the schema wants at least one question."""
+    script = Script([verdict("yes"), verdict("yes", "is it red?")], scored(0.99, 0.01))
+    result = script.play(episode(problem(), plan()))
+    assert result.rounds[0].stops == ("dry: no new question",)
+    assert len(result.rounds) == 2
+    least = [json.loads(c.schema)["properties"]["questions"]["minItems"] for c in script.calls if c.schema]
+    assert least == [1, 0]

@@ -22,7 +22,9 @@ def image(name: str = "scene") -> Image:
 
 
 def problem(
-    question: str = "Are there more red circles than blue squares?", choices: Sequence[str] = ("yes", "no"), images: int = 1
+    question: str = "Are there more red circles than blue squares?",
+    choices: Sequence[str] = ("yes", "no"),
+    images: int = 1,
 ) -> Problem:
     """A problem about images known by their hashes alone."""
     return Problem(tuple(image(f"scene{n}") for n in range(images)), question, tuple(choices))
