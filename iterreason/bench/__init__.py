@@ -1,0 +1,1 @@
+"""Measurements: of the engine itself, and of policies on benchmark tasks."""
