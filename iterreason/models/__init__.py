@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from iterreason.calls import Call, Capabilities, Reply
-from iterreason.errors import MissingExtra, UnknownModel, unknown
+from iterreason.errors import UnknownModel, unknown
 
 OnText = Callable[[str], None]
 
@@ -70,8 +70,6 @@ async def open_model(uri: str, role: BackendRole) -> Model:
         raise UnknownModel(f"{unknown('model', uri, BACKENDS)} The forms are: {forms}.")
     if (scheme == "embedded") == bool(rest):
         raise UnknownModel(f"'{uri}' names no model; the form is: {BACKENDS[scheme]}")
-    if scheme in _NEEDS and role == "reasoner" and (line := missing(scheme)):
-        raise MissingExtra(f"'{uri}' needs packages that are not installed here: {line}")
     if scheme == "openai":
         from iterreason.models.server import Server
 
