@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -48,7 +48,12 @@ class Memory:
         return len(self.evidence) + 1
 
     def __getitem__(self, number: int) -> Evidence:
+        if number < 1:
+            raise IndexError(f"evidence is numbered from 1, not {number}")
         return self.evidence[number - 1]
+
+    def __iter__(self) -> Iterator[Evidence]:
+        return iter(self.evidence)
 
     def __len__(self) -> int:
         return len(self.evidence)

@@ -211,8 +211,9 @@ def _idle(policy: Policy) -> list[str]:
     """What stands in a policy to no effect, or to another than it says."""
     other = {"append": _SEPARATE_PROMPTS, "separate": ("system", "problem", "evidence")}[policy.layout]
     faults = [f"layout '{policy.layout}' does not use prompts.{n}" for n in other if getattr(policy.prompts, n)]
-    if policy.examples and policy.layout == "separate":
-        faults.append("layout 'separate' does not use [[examples]]")
+    for name in ("examples", "exemplars") if policy.layout == "separate" else ():
+        if getattr(policy, name):
+            faults.append(f"layout 'separate' does not use {name}")
     for rule in policy.stop:
         if rule == Stop():
             faults.append("a [[stop]] rule without a condition would stop at once; name one")

@@ -79,8 +79,8 @@ def _exemplars(problem: Problem, plan: Plan) -> Prompt:
     """The opening and the problem's exemplars, each as an exchange that went as it should."""
     prompt = plan.opening
     for exemplar in problem.exemplars[: plan.policy.exemplars]:
-        asked = Problem(exemplar.images, exemplar.question)
-        values = {**_problem_values(asked), "evidence": evidence_lines((), 1), **_round_values(plan, 1)}
+        asked = {"question": exemplar.question.strip(), "choices": "", "context": "", "evidence": evidence_lines((), 1)}
+        values = {**asked, **_round_values(plan, 1)}
         text = _without_blank_lines(fill(plan.policy.prompts.problem, **values))
         reply = {"rationale": exemplar.rationale, "cites": [], "answer": exemplar.answer}
         prompt = prompt.plus("user", *_views(exemplar.images, plan), text)
@@ -122,13 +122,13 @@ def separate_prompt(problem: Problem, plan: Plan, memory: Memory, number: int, s
     """A fresh conversation for one step (`ask` or `conclude`) of a round, for the layout `separate`."""
     prompts = plan.policy.prompts
     if step == "ask":
-        first = number == 1
-        system, user = (
-            (prompts.ask_system_first, prompts.ask_first) if first else (prompts.ask_system_more, prompts.ask_more)
-        )
+        later = number > 1
+        system = (prompts.ask_system_more if later else "") or prompts.ask_system_first
+        user = prompts.ask_more if later else prompts.ask_first
     else:
         last = number == plan.policy.rounds.max
-        system, user = (prompts.conclude_system_last if last else prompts.conclude_system), prompts.conclude
+        system = (prompts.conclude_system_last if last else "") or prompts.conclude_system
+        user = prompts.conclude
     values = {
         **_problem_values(problem),
         "evidence": evidence_lines(memory.entries, len(problem.images)),
@@ -143,7 +143,7 @@ def look_prompt(plan: Plan, view: View, question: Question | None, choices: Sequ
     """A look as a chat model reads it: the image first, then what is asked of it."""
     if question is None:
         return EMPTY_PROMPT.plus("user", view, fill(plan.policy.prompts.caption))
-    line = f"Choose one of: {', '.join(choices)}" if choices else ""
+    line = f"Choose one of: {', '.join(one_line(c, 1_000) for c in choices)}" if choices else ""
     text = fill(plan.policy.prompts.look, question=question.text, choices=line)
     return EMPTY_PROMPT.plus("user", view, _without_blank_lines(text))
 
@@ -153,14 +153,16 @@ def readout_prompt(
 ) -> tuple[Prompt, tuple[str, ...]]:
     """A branch that asks for the letter of the right answer; also gives the letters, one for each answer."""
     letters = tuple(ascii_uppercase[: len(answers)])
-    lettered = "\n".join(f"{letter}: {answer}" for letter, answer in zip(letters, answers, strict=True))
+    lettered = "\n".join(
+        f"{letter}: {one_line(answer, 1_000)}" for letter, answer in zip(letters, answers, strict=True)
+    )
     text = fill(plan.policy.prompts.readout, question=problem.question.strip(), candidates=lettered)
     return prompt.plus("user", text), letters
 
 
 def reask_prompt(prompt: Prompt, plan: Plan, bad_reply: str, error: str) -> Prompt:
     """A branch that shows the model its bad reply (at most 500 characters) and what was wrong with it."""
-    quoted = bad_reply[:500] or "(nothing)"
+    quoted = bad_reply[:500].strip() or "(nothing)"
     return prompt.plus("assistant", quoted).plus("user", fill(plan.policy.prompts.reask, error=error))
 
 
