@@ -8,6 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import tiny
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from iterreason.calls import EMPTY_PROMPT, Call, Reply, Sampling
 from iterreason.errors import MissingExtra, ModelFailed
@@ -96,6 +99,24 @@ def test_other_weights_than_expected_are_refused(tmp_path: Path, monkeypatch: py
     (package / smollm.FILE).unlink()
     with pytest.raises(MissingExtra):
         smollm.weights_file()
+
+
+def test_a_converted_model_is_the_one_in_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Weights, tokenizer and chat template come out of the GGUF file as they went in, without noise."""
+    model = tiny.llama(tie_word_embeddings=True)
+    for weights in model.parameters():
+        weights.data = weights.data.bfloat16().float()  # what is kept of them
+    tiny.write_gguf(model, tmp_path / "tiny.gguf")
+    (tmp_path / "out").mkdir()
+    smollm.dequantise(tmp_path / "tiny.gguf", tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+    back = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    with torch.inference_mode():
+        assert torch.allclose(back(torch.arange(20)[None]).logits, model(torch.arange(20)[None]).logits, atol=1e-5)
+    text = "what colour is the circle?<|im_end|>\n"
+    assert tokenizer.encode(text) == tiny.chat_tokenizer().encode(text)
+    assert (tokenizer.chat_template, tokenizer.eos_token) == (tiny.TEMPLATE, "<|im_end|>")
 
 
 def test_the_real_reasoner_answers_in_json_and_computes_only_what_is_new() -> None:

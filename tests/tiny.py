@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 from PIL import Image as Pixels
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -69,6 +71,42 @@ def save_llama(folder: Path, **options: Any) -> Path:
     llama(**options).save_pretrained(folder)
     chat_tokenizer().save_pretrained(folder)
     return folder
+
+
+def write_gguf(model: LlamaForCausalLM, file: Path) -> None:
+    """Write a tied Llama and its tokenizer as llama.cpp's converter does."""
+    config, tokenizer = model.config, chat_tokenizer()
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(config.vocab_size)
+    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    tokens += [f"[unused{n}]" for n in range(config.vocab_size - len(tokens))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * (len(tokens) - 2))
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_eos_token_id(1)
+    writer.add_chat_template(TEMPLATE)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, tensor in model.state_dict().items():
+        for part, count in heads.items():
+            if part in name:  # llama.cpp rotates neighbouring numbers, transformers halves
+                tensor = tensor.reshape(count, 2, len(tensor) // count // 2, -1).swapaxes(1, 2).reshape(tensor.shape)
+        if name != "lm_head.weight":
+            writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), tensor.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def blip(captions: bool = False) -> Any:

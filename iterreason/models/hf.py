@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from hashlib import sha256
 from importlib.util import find_spec
 from io import StringIO
@@ -29,15 +29,22 @@ HASHED_WHOLE = 2**30
 def load(path_or_id: str, role: Role, *, name: str = "") -> Model:
     """Open the checkpoint in a folder, or the one that the Hugging Face hub has under this name.
 
-    name: what results call it; made from folder or hub name, and the weights, where empty.
+    A hub model that the local cache has is taken from there; the hub is not asked for a newer one.
+    name: what results call it, followed by a hash of the weights; from the folder's or the hub's name where empty.
     Raises UnknownModel for a family that cannot play this role, MissingExtra where packages are missing,
     ModelFailed where it cannot be read or reached.
     """
     require_local()
-    where, shown = _located(path_or_id)
+    folder = _folder(path_or_id)
     with quiet():
         try:
-            return _opened(where, role, name, shown)
+            if folder:
+                return _opened(str(folder), role, name or f"hf/{folder.resolve().name}", path_or_id)
+            if snapshot := _snapshot(path_or_id):
+                with suppress(OSError):  # incomplete, then
+                    return _opened(snapshot, role, name or f"hf/{path_or_id}", path_or_id)
+            ask_hub(path_or_id)
+            return _opened(path_or_id, role, name or f"hf/{path_or_id}", path_or_id)
         except IterReasonError:
             raise
         except Exception as error:  # a folder may hold anything, and fail the libraries in any way
@@ -52,8 +59,8 @@ def _opened(where: str, role: Role, name: str, shown: str) -> Model:
     config: Any = AutoConfig.from_pretrained(where, **safe)
     family = check_family((config.architectures or [type(config).__name__])[0], role, shown)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = name or f"hf/{shown}"
-    name = f"{name}@{config._commit_hash[:12] if getattr(config, '_commit_hash', None) else weights_hash(Path(where))}"
+    commit = getattr(config, "_commit_hash", None)
+    name = f"{name}@{commit[:12] if commit else weights_hash(Path(where))}"
     if role == "reasoner":
         from iterreason.models.hf_reasoner import CausalReasoner
 
@@ -128,36 +135,43 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _located(path_or_id: str) -> tuple[str, str]:
-    """Where to load from (a folder or a hub name), and what to call it."""
+def _folder(path_or_id: str) -> Path | None:
+    """The checkpoint's folder, or None for what may be a name on the hub."""
     folder = Path(path_or_id).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelFailed(f"hf:{path_or_id} is a folder without a config.json; name a checkpoint's own folder")
-        return str(folder), folder.resolve().name
+        return folder
     if folder.exists() or path_or_id.startswith((".", "/", "~")) or path_or_id.count("/") > 1 or not path_or_id:
         raise ModelFailed(f"hf:{path_or_id} is no folder; name a checkpoint's folder, or a hub model (OWNER/NAME)")
-    return _on_hub(path_or_id), path_or_id
+    return None
 
 
-def _on_hub(name: str) -> str:
-    """The name, once its config is here or the hub has answered; transformers itself would retry for half a minute."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+def _snapshot(name: str) -> str | None:
+    """Where the hub's cache has this model; with no network, transformers would retry for half a minute a file."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        if isinstance(try_to_load_from_cache(name, "config.json"), str):
-            return name
-        HfApi().model_info(name, timeout=HUB_SECONDS)
+        config = try_to_load_from_cache(name, "config.json")
     except HFValidationError as error:
         raise ModelFailed(f"hf:{name} is neither a folder nor a hub name (OWNER/NAME)") from error
-    except HfHubHTTPError as error:
+    return str(Path(config).parent) if isinstance(config, str) else None
+
+
+def ask_hub(name: str) -> None:
+    """Raise ModelFailed where the hub cannot be reached soon, or has no such model."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+    except RepositoryNotFoundError as error:
         raise ModelFailed(f"hf:{name} is no folder here, and the hub has no such public model") from error
     except OfflineModeIsEnabled as error:
         raise ModelFailed(f"hf:{name} is not in the local cache, and HF_HUB_OFFLINE is set") from error
     except Exception as error:  # whatever the network has to say
         raise ModelFailed(f"hf:{name} is no folder here, and the hub cannot be reached: {_sentence(error)}") from error
-    return name
 
 
 def _sentence(error: BaseException) -> str:
