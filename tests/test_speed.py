@@ -108,7 +108,7 @@ def test_a_trace_grows_with_the_rounds():
 def test_an_episode_in_flight_takes_little_memory():
     """Each further episode in flight, down to its last turn, takes less than 20 KB."""
     plan = written_plan()
-    few, many = 200, 1000
+    few, many = 100, 500
     core.run_all_at_once(few, plan)
     growth = peak_bytes(lambda: core.run_all_at_once(many, plan)) - peak_bytes(lambda: core.run_all_at_once(few, plan))
     assert growth / (many - few) < 20_000
