@@ -170,11 +170,17 @@ def candidates_of(problem: Problem, answers: Iterable[str | None], plan: Plan) -
     """The answers under consideration: the choices, or each different answer so far and a way out."""
     if problem.choices:
         return problem.choices
+    given = [answer for answer in answers if answer is not None]
+    latest = _different(reversed(given), plan)[:25]
+    return (*(a for a in _different(given, plan) if any(plan.same(a, kept) for kept in latest)), NONE_OF_THESE)
+
+
+def _different(answers: Iterable[str], plan: Plan) -> list[str]:
     different: list[str] = []
     for answer in answers:
-        if answer is not None and not any(plan.same(answer, known) for known in different):
+        if not any(plan.same(answer, known) for known in different):
             different.append(answer)
-    return (*different[-25:], NONE_OF_THESE)
+    return different
 
 
 def by_probability(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
