@@ -27,7 +27,7 @@ class Estimate:
 
 def from_scores(answer: str | None, candidates: Sequence[str], reply: Reply, same: SameText) -> Estimate:
     """`choice-logprob`: the probability of each candidate, renormalised over the candidates."""
-    masses = [0.0 if score is None else math.exp(min(score, 0.0)) for score in reply.scores]
+    masses = [0.0 if score is None or math.isnan(score) else math.exp(min(score, 0.0)) for score in reply.scores]
     return _share(answer, candidates, masses, 1.0, same)
 
 

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from written import plan, problem, verdict
+from written import ABLE, problem, verdict
 
+from iterreason.policy import Plan, read_policy, resolve
 from iterreason.records import Problem, Question, Verdict
 from iterreason.replies import (
     MAX_ANSWER_CHARS,
@@ -24,9 +25,30 @@ from iterreason.replies import (
     verdict_schema,
 )
 
-EVIDENCE = plan()
-IDEALGPT = plan("idealgpt")
-STATED = plan(confidence='confidence = ["stated"]')
+GROWING = """
+description = "d"
+source = "s"
+confidence = ["vote"]
+rounds = {max = 4, min = 1, questions = 3}
+reasoner = {rationale_chars = 160, question_chars = 80}
+prompts = {system = "JSON", problem = "$question", evidence = "$evidence"}
+"""
+APART = """
+description = "d"
+source = "s"
+layout = "separate"
+confidence = ["vote"]
+rounds = {max = 4, questions = 4}
+prompts = {ask_first = "$question", ask_more = "$question", conclude = "$question"}
+"""
+
+
+def resolved(text: str) -> Plan:
+    return resolve(read_policy(text, "mine"), ABLE, [ABLE])
+
+
+EVIDENCE, IDEALGPT = resolved(GROWING), resolved(APART)
+STATED, BLIND = resolved(GROWING.replace('"vote"', '"stated"')), resolved(GROWING.replace("max = 4", "max = 1"))
 YES_NO, OPEN, TWO_IMAGES = problem(), problem(choices=()), problem(images=2)
 VALID = verdict(
     "yes", "how many?", {"question": "what “colour” is it? {} \\ é", "image": 1}, cites=[1, 2], confidence=0.8
@@ -409,7 +431,7 @@ SCHEMAS = {
     "separate, open": verdict_schema(OPEN, IDEALGPT, 1),
     "separate, last": verdict_schema(YES_NO, IDEALGPT, 4),
     "stated": verdict_schema(YES_NO, STATED, 1),
-    "blind": verdict_schema(OPEN, plan("blind"), 1),
+    "blind": verdict_schema(OPEN, BLIND, 1),
     "odd choices": verdict_schema(problem(choices=('"', "\\n", "{}", "é\n", "a" * 1_000)), EVIDENCE, 1),
     "asks": questions_schema(YES_NO, IDEALGPT),
     "asks, two images": questions_schema(TWO_IMAGES, IDEALGPT),
@@ -420,7 +442,7 @@ BY = {
     "separate, open": IDEALGPT,
     "separate, last": IDEALGPT,
     "stated": STATED,
-    "blind": plan("blind"),
+    "blind": BLIND,
 }
 
 
@@ -476,19 +498,20 @@ def test_everything_in_a_schema_is_bounded(name):
 @pytest.mark.parametrize(("number", "least"), [(1, 1), (2, 1), (3, 0), (4, 0)])
 def test_before_the_first_round_that_may_stop_something_is_asked(number, least):
     """A round before `rounds.min` asks at least one question."""
-    schema = json.loads(verdict_schema(YES_NO, plan(min="min = 3"), number))
+    schema = json.loads(verdict_schema(YES_NO, resolved(GROWING.replace("min = 1", "min = 3")), number))
     assert schema["properties"]["questions"].get("minItems", 0) == least
 
 
 def test_a_round_that_cannot_ask_is_not_asked_to():
     """Without a round to come, or without questions, the reply has no place for them."""
-    for changes in ({"max": "max = 1", "min": "min = 1"}, {"questions": "questions = 0"}):
-        assert list(json.loads(verdict_schema(YES_NO, plan(**changes), 1))["properties"])[-1] == "answer"
+    for setting, other in (("max = 4", "max = 1"), ("questions = 3", "questions = 0")):
+        by = resolved(GROWING.replace(setting, other))
+        assert list(json.loads(verdict_schema(YES_NO, by, 1))["properties"])[-1] == "answer"
 
 
 def test_a_schema_is_made_once():
     """The same problem and policy give the very same text: it is hashed and compiled once."""
-    assert verdict_schema(YES_NO, EVIDENCE, 1) is verdict_schema(problem("Another question?"), plan(), 1)
+    assert verdict_schema(YES_NO, EVIDENCE, 1) is verdict_schema(problem("Another question?"), resolved(GROWING), 1)
 
 
 def replies_to(schema) -> st.SearchStrategy:
