@@ -168,7 +168,7 @@ def test_make_lists_every_target():
 
 
 def test_the_targets_in_the_documents_exist():
-    """No `make` target is promised that is not there."""
+    """No `make` command is shown whose target is not there."""
     listed = run("make", "--no-print-directory", cwd=ROOT)
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"^ +make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
