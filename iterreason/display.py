@@ -16,7 +16,7 @@ from iterreason.calls import (
     RoundBegan,
     VerdictReached,
 )
-from iterreason.records import Evidence, Problem, Result, Usage, Verdict
+from iterreason.records import Evidence, Problem, Result, Retraction, Usage, Verdict
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,7 +67,7 @@ def event_lines(event: Event, images: int = 1) -> Iterator[Line]:
     elif isinstance(event, EvidenceFound):
         yield _evidence(event.evidence, images)
     elif isinstance(event, EvidenceWithdrawn):
-        yield Line("quiet", f"  [{event.retraction.number}] withdrawn by {event.retraction.by}")
+        yield Line("quiet", f"  [{event.retraction.number}] withdrawn by {clean(event.retraction.by)}")
     elif isinstance(event, ReplyRejected):
         yield Line("trouble", f"  the reply could not be used ({clean(event.error)}); asking again")
     else:
@@ -78,7 +78,7 @@ def _evidence(e: Evidence, images: int) -> Line:
     where = f"image {e.image + 1}: " if images > 1 else ""
     if e.region:
         where += f"region {e.region.x0:.2f},{e.region.y0:.2f} to {e.region.x1:.2f},{e.region.y1:.2f}: "
-    question = {"caption": "caption:", "told": f"{e.model} says:"}.get(e.kind, clean(e.question) + " →")
+    question = {"caption": "caption:", "told": f"{clean(e.model)} says:"}.get(e.kind, clean(e.question) + " →")
     sure = "" if e.probability is None else f"  {e.probability:.2f}"
     return Line("trouble" if e.kind == "error" else "look", f"  [{e.number}] {where}{question} {clean(e.answer)}{sure}")
 
@@ -107,10 +107,11 @@ def ending_lines(result: Result) -> Iterator[Line]:
         yield Line("answer", f"no answer: not sure enough{_sure(result)}{guess}")
         if result.next_question:
             yield Line("look", f"it would help to know: {clean(result.next_question)}")
-    yield Line("quiet", f"stopped: {result.stop_reason}")
+    yield Line("quiet", f"stopped: {clean(result.stop_reason)}")
     yield Line("quiet", usage_line(result.usage))
     seen = "; the reasoner saw the image" if result.reasoner_sees_image else ""
-    yield Line("quiet", f"policy {result.policy} ({result.policy_hash[:8]}); {', '.join(result.models)}{seen}")
+    models = ", ".join(clean(model) for model in result.models)
+    yield Line("quiet", f"policy {clean(result.policy)} ({result.policy_hash[:8]}); {models}{seen}")
 
 
 def _sure(result: Result) -> str:
@@ -149,15 +150,26 @@ def result_lines(result: Result) -> Iterator[Line]:
 
 def events_of(result: Result) -> Iterator[Event]:
     """The events of an episode, as far as its result tells them."""
-    found = {e.number: e for e in result.memory.evidence}
-    told = [n for r in result.rounds for n in r.evidence]
-    last = result.rounds[-1].number if result.rounds else 0
-    yield from (EvidenceFound(e) for n, e in found.items() if n not in told and e.round == 0)
-    for r in result.rounds:
-        yield RoundBegan(r.number)
-        yield from (EvidenceFound(found[n]) for n in r.evidence)
-        yield VerdictReached(r.number, r.verdict)
-    yield from (EvidenceFound(e) for n, e in found.items() if n not in told and e.round > last)
+    left = list(result.memory.entries)
+    rounds = {r.number: r for r in result.rounds}
+    last = max((e.round for e in result.memory.evidence), default=0)
+    yield from _learned(left, 0)
+    for number in range(1, max(len(rounds), last) + 1):
+        yield RoundBegan(number)
+        yield from _learned(left, number)
+        if number in rounds:
+            yield VerdictReached(number, rounds[number].verdict)
+    yield from _learned(left, last)
+
+
+def _learned(left: list[Evidence | Retraction], number: int) -> Iterator[Event]:
+    """Take what was learned up to this round off the front, in the order in which it came."""
+    while left:
+        entry = left[0]
+        if isinstance(entry, Evidence) and entry.round > number:
+            return
+        left.pop(0)
+        yield EvidenceFound(entry) if isinstance(entry, Evidence) else EvidenceWithdrawn(entry)
 
 
 # ------------------------------------------------------------------ their forms

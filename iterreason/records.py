@@ -89,6 +89,10 @@ class Problem:
 def _at_most(text: str, limit: int, what: str) -> None:
     if len(text) > limit:
         raise BadProblem(f"the {what} has {len(text):,} characters; at most {limit:,} are allowed")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadProblem(f"the {what} has a part that is no text: {text[:60]!r}; give it as UTF-8") from None
 
 
 def _check_choices(choices: tuple[str, ...]) -> None:
