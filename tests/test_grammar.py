@@ -33,13 +33,13 @@ def test_rows_that_end_at_different_steps_keep_to_their_own_schemas(grammars: Gr
     """In one batch under transformers' own `generate`, each row follows its matcher; finished rows only end."""
     tokenizer = tiny.chat_tokenizer()
     schemas = [SHORT, LONG, None, SHORT, LONG]
-    for seed in range(3):
+    for seed in range(2):
         model = tiny.llama(seed)
         constraint = Constraint([grammars.matcher(s) if s else None for s in schemas], grammars.ends)
         prompt = torch.tensor([tokenizer.encode("the user asks")] * len(schemas))
         with torch.inference_mode():
             made = model.generate(
-                prompt, logits_processor=LogitsProcessorList([constraint]), max_new_tokens=120, do_sample=False
+                prompt, logits_processor=LogitsProcessorList([constraint]), max_new_tokens=90, do_sample=False
             )[:, prompt.shape[1] :]
         lengths = []
         for row, of in zip(made.tolist(), schemas, strict=True):

@@ -25,6 +25,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 from iterreason.records import Image
 
+torch.set_num_threads(1)  # two threads on models this small only wait for each other
 TEXT = [
     "what colour is the circle? the circle is red. how many squares are there? there are two blue squares.",
     '{"answer":"red","sure":true,"questions":["is it large?"]} the user asks, the assistant answers in JSON: A B C D',
