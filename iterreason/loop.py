@@ -115,7 +115,8 @@ def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
     replies = yield from state.make(made)
     for question, call, reply in zip(looks, made, replies, strict=True):
         _learn(state, question, call, reply)
-    if all(reply.error for reply in replies):
+    # A question too long for the answerer is the question's fault; the reasoner reads so and can ask another.
+    if all(reply.error and not reply.error.startswith("context:") for reply in replies):
         raise Ended("error", f"the answerer failed: {replies[0].error}")
 
 
