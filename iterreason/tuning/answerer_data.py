@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 import easy_vqa
@@ -16,8 +16,8 @@ from transformers import BertTokenizer
 
 from iterreason.tuning import phrasings
 from iterreason.tuning.answerer_model import IMAGE_SIZE, Texts
-from iterreason.tuning.descriptions import pick
-from iterreason.tuning.questions import KINDS, ask, describe
+from iterreason.tuning.descriptions import found, pick
+from iterreason.tuning.questions import KINDS, Question, ask, describe
 from iterreason.tuning.scenes import PATCHES, Rng, Scene, dense_labels, draw, make_scene, mirrored, scene_rng
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,6 +30,7 @@ MIX = {
 }  # fmt: skip
 # One image in so many is from easy-VQA.
 EASY_SHARE = 16
+GROUNDS = (2, PATCHES * PATCHES + 1)
 ORDER = tuple(kind for kind in KINDS for _ in range(MIX[kind]))
 
 
@@ -60,6 +61,33 @@ class Batch:
     labels: torch.Tensor
     questions: tuple[Texts, Texts]
     captions: Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question or a request for a caption about the image in `row` of a batch, and where to look for it."""
+
+    row: int
+    text: str
+    answer: str
+    grounds: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(GROUNDS, np.float32))
+
+
+def grounding(scene: Scene, question: Question) -> npt.NDArray[np.float32]:
+    """Return where the shapes of each description are, as shares of attention (2, patches + 1) that sum to one.
+
+    Position 0 is the image's class token: it gets the share of one shape, so that what is left for it says how many
+    were found, and everything where none was.
+    """
+    grounds = np.zeros(GROUNDS, np.float32)
+    for head, spec in enumerate(question.about):
+        grounds[head, 0] = 1
+        for shape in found(scene, spec):
+            grounds[
+                head, 1 + min(int(shape.y * PATCHES), PATCHES - 1) * PATCHES + min(int(shape.x * PATCHES), PATCHES - 1)
+            ] += 1
+        grounds[head] /= grounds[head].sum()
+    return grounds
 
 
 def shrink(image: Image.Image) -> Pixels:
@@ -129,40 +157,40 @@ class Batches:
         pixels[which], labels[which] = pixels[which, :, ::-1], labels[which, :, ::-1]
         scenes = [self.pool.scenes[i] for i in drawn]
         scenes = [mirrored(s) if flip else s for s, flip in zip(scenes, flipped, strict=True)]
-        asked = [(row, *pair) for row, scene in enumerate(scenes) for pair in self._questions(scene, rng)]
+        asked = [item for row, scene in enumerate(scenes) for item in self._questions(row, scene, rng)]
         for row, image in enumerate(easy, len(drawn)):
-            asked += [(row, *pick(rng, self.pool.easy[image])) for _ in range(self.questions)]
+            asked += [Item(row, *pick(rng, self.pool.easy[image])) for _ in range(self.questions)]
         captioned = range(0, len(scenes), 4)
-        captions = [(row, pick(rng, phrasings.CAPTION), describe(scenes[row])) for row in captioned]
-        asked.sort(key=lambda item: len(item[1].split()))  # half the questions have few words: less padding
+        captions = [Item(row, pick(rng, phrasings.CAPTION), describe(scenes[row])) for row in captioned]
+        asked.sort(key=lambda item: len(item.text.split()))  # half the questions have few words: less padding
         half = len(asked) // 2
         questions = (self._texts(asked[:half], rng), self._texts(asked[half:], rng))
         flat = torch.from_numpy(labels.reshape(len(chosen), PATCHES * PATCHES, 4))
         return Batch(normalised(pixels), flat, questions, self._texts(captions, rng))
 
-    def _questions(self, scene: Scene, rng: Rng) -> list[tuple[str, str]]:
-        made: list[tuple[str, str]] = []
+    def _questions(self, row: int, scene: Scene, rng: Rng) -> list[Item]:
+        made: list[Item] = []
         while len(made) < self.questions:
             question = ask(scene, pick(rng, ORDER), rng)
             if question:
-                made.append((question.text, question.answer))
+                made.append(Item(row, question.text, question.answer, grounding(scene, question)))
         return made
 
-    def _texts(self, asked: list[tuple[int, str, str]], rng: Rng) -> Texts:
+    def _texts(self, asked: list[Item], rng: Rng) -> Texts:
         """Return the texts as padded ids.
 
         transformers' `generate` lets the decoder attend to padding; half the rows are trained so, that both work.
         """
-        rows, questions, answers = zip(*asked, strict=True)
-        question = self.tokenizer(list(questions), padding=True, truncation=True, return_tensors="pt")
-        answer = self.tokenizer(list(answers), padding=True, truncation=True, return_tensors="pt")
+        question = self.tokenizer([item.text for item in asked], padding=True, truncation=True, return_tensors="pt")
+        answer = self.tokenizer([item.answer for item in asked], padding=True, truncation=True, return_tensors="pt")
         answer.input_ids[:, 0] = self.tokenizer.bos_token_id
-        all_heard = torch.from_numpy(rng.random(len(rows)) < 0.5).long()[:, None]
+        all_heard = torch.from_numpy(rng.random(len(asked)) < 0.5).long()[:, None]
         return Texts(
             questions=question.input_ids,
             question_mask=question.attention_mask,
             heard_mask=question.attention_mask | all_heard,
             answers=answer.input_ids,
             answer_mask=answer.attention_mask,
-            rows=torch.tensor(rows),
+            rows=torch.tensor([item.row for item in asked]),
+            grounds=torch.from_numpy(np.stack([item.grounds for item in asked])),
         )

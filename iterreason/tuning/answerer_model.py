@@ -76,7 +76,8 @@ def make_config(vocabulary_size: int, *, width: int = 192, vision_layers: int = 
 class Texts:
     """Questions and answers as padded token ids.
 
-    rows: which image of the batch each is about. heard_mask: what the decoder may attend to."""
+    rows: which image of the batch each is about. heard_mask: what the decoder may attend to.
+    grounds: (texts, 2, patches + 1), where the descriptions' shapes are; see `grounding`. All zero where unknown."""
 
     questions: torch.Tensor
     question_mask: torch.Tensor
@@ -84,6 +85,7 @@ class Texts:
     answers: torch.Tensor
     answer_mask: torch.Tensor
     rows: torch.Tensor
+    grounds: torch.Tensor
 
 
 class Trainee(nn.Module):
@@ -116,24 +118,33 @@ class Trainee(nn.Module):
         ]
         return torch.stack(losses).sum()
 
-    def answer_loss(self, states: torch.Tensor, texts: Texts) -> torch.Tensor:
-        """Return the mean loss per answer token; `states` (images, patches + 1, width) are shared by texts."""
+    def answer_loss(self, states: torch.Tensor, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean loss per answer token and that of the grounding, from states shared by the texts.
+
+        Grounding: in the question encoder's last cross-attention, at the first token, head i is told to look at
+        the shapes of description i.
+        """
         states = states.index_select(0, texts.rows)
-        asked = self.blip.text_encoder(
+        encoded = self.blip.text_encoder(
             input_ids=texts.questions,
             attention_mask=texts.question_mask,
             encoder_hidden_states=states,
             encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long),
-        ).last_hidden_state
+            output_attentions=True,
+        )
+        looked = encoded.cross_attentions[-1][:, :2, 0].float()
+        told = texts.grounds.sum()
+        ground = -(texts.grounds * (looked + 1e-6).log()).sum() / told.clamp(min=1)
         scores = self.blip.text_decoder(
             input_ids=texts.answers,
             attention_mask=texts.answer_mask,
-            encoder_hidden_states=asked,
+            encoder_hidden_states=encoded.last_hidden_state,
             encoder_attention_mask=texts.heard_mask,
             use_cache=False,
         ).logits
         targets = texts.answers.masked_fill(texts.answer_mask == 0, -100)[:, 1:]
-        return nn.functional.cross_entropy(scores[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=-100)
+        rows = scores[:, :-1].float().flatten(0, 1)
+        return nn.functional.cross_entropy(rows, targets.flatten(), ignore_index=-100), ground
 
 
 def export(model: BlipForQuestionAnswering, folder: Path) -> None:

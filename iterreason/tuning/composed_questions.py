@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from iterreason.tuning import phrasings as say
 from iterreason.tuning.descriptions import (
     FIELDS,
@@ -18,7 +16,7 @@ from iterreason.tuning.descriptions import (
     with_article,
     yes_no,
 )
-from iterreason.tuning.scenes import Rng, Scene, Shape
+from iterreason.tuning.scenes import Rng, Scene
 
 # Least distance, as a fraction of the side, for one shape to be left of or above another.
 MARGIN = 0.07
@@ -35,7 +33,7 @@ def ask_relation(scene: Scene, rng: Rng) -> Made:
     if abs(gap) < MARGIN:
         return None
     patterns = say.RELATION if rng.random() < 0.75 else say.RELATION_EXISTS
-    return phrase(patterns, rng, spec, other, v=pick(rng, say.RELATIONS[side])), yes_no(gap > 0)
+    return phrase(patterns, rng, spec, other, v=pick(rng, say.RELATIONS[side])), yes_no(gap > 0), (spec, other)
 
 
 def ask_compare(scene: Scene, rng: Rng) -> Made:
@@ -53,7 +51,7 @@ def ask_compare(scene: Scene, rng: Rng) -> Made:
             continue
         truth = bool(test(len(found(scene, one)), len(found(scene, two))))
         if truth == want:
-            return phrase(patterns, rng, one, two), yes_no(truth)
+            return phrase(patterns, rng, one, two), yes_no(truth), (one, two)
     return None
 
 
@@ -69,9 +67,10 @@ def ask_quantifier(scene: Scene, rng: Rng) -> Made:
             name = pick(rng, [n for n in ("colour", "shape", "size") if not getattr(spec, n)])
             truth = len({getattr(shape, name) for shape in matching}) == 1
             if truth == want:
-                return phrase(say.SAME, rng, spec, v="color" if name == "colour" else name), yes_no(truth)
+                return phrase(say.SAME, rng, spec, v="color" if name == "colour" else name), yes_no(truth), (spec,)
             continue
-        (value, singular), fits = _value(scene, rng, spec)
+        value, plural, singular = _value(scene, rng, spec)
+        fits = value.matches
         patterns, truth = pick(
             rng,
             (
@@ -82,18 +81,18 @@ def ask_quantifier(scene: Scene, rng: Rng) -> Made:
             ),
         )
         if truth == want:
-            return phrase(patterns, rng, spec, v=value, va=singular), yes_no(truth)
+            return phrase(patterns, rng, spec, v=plural, va=singular), yes_no(truth), (spec, spec.also(value))
     return None
 
 
-def _value(scene: Scene, rng: Rng, spec: Spec) -> tuple[tuple[str, str], Callable[[Shape], bool]]:
-    """Return a property that the description leaves open, in words (plural and singular), with its test."""
+def _value(scene: Scene, rng: Rng, spec: Spec) -> tuple[Spec, str, str]:
+    """Return a property that the description leaves open, with its plural and its singular in words."""
     field = pick(rng, [f for f, used in (("c", spec.colour), ("s", spec.size), ("k", spec.shape)) if not used])
     value = (seen if rng.random() < 0.7 else maybe_seen)(scene, rng, field)
     if field == "k":
-        return (f"{value.shape}s", with_article(value.shape)), value.matches
+        return value, f"{value.shape}s", with_article(value.shape)
     word = value.colour or pick(rng, say.SIZE_WORDS[value.size])
-    return (word, word), value.matches
+    return value, word, word
 
 
 def ask_number(scene: Scene, rng: Rng) -> Made:
@@ -101,7 +100,7 @@ def ask_number(scene: Scene, rng: Rng) -> Made:
     spec = (maybe_seen if rng.random() < 0.2 else seen)(scene, rng, pick(rng, ("", *FIELDS, "s")))
     count = len(found(scene, spec))
     if rng.random() < 0.2:
-        return phrase(say.ONLY_ONE, rng, spec), yes_no(count == 1)
+        return phrase(say.ONLY_ONE, rng, spec), yes_no(count == 1), (spec,)
     patterns, shift = pick(
         rng, ((say.EXACTLY, 0), (say.AT_LEAST, 0), (say.AT_MOST, 0), (say.MORE_THAN, -1), (say.FEWER_THAN, 1))
     )
@@ -114,4 +113,4 @@ def ask_number(scene: Scene, rng: Rng) -> Made:
         say.FEWER_THAN: count < number,
     }[patterns]
     word = say.NUMBER_WORDS[number] if rng.random() < 0.7 else str(number)
-    return phrase(patterns, rng, spec, k=word), yes_no(truth)
+    return phrase(patterns, rng, spec, k=word), yes_no(truth), (spec,)

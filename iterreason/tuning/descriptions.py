@@ -12,7 +12,8 @@ from iterreason.tuning.scenes import COLOURS, SHAPES, SIZES, Rng, Scene, Shape
 T = TypeVar("T")
 # Which properties a description names: s(ize), c(olour), k(ind of shape).
 FIELDS = ("c", "k", "ck", "ck", "sck", "sk", "sc", "ck")
-Made = tuple[str, str] | None
+# A question, its answer, and the one or two descriptions that it turns on.
+Made = tuple[str, str, tuple["Spec", ...]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Spec:
             and self.colour in ("", shape.colour)
             and (self.shape in ("", shape.shape) or (self.shape == "rectangle" and shape.shape == "square"))
         )
+
+    def also(self, other: Spec) -> Spec:
+        """Return the description that asks for both; `other` wins where both name a property."""
+        return Spec(other.size or self.size, other.colour or self.colour, other.shape or self.shape)
 
 
 def pick(rng: Rng, items: Sequence[T]) -> T:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from iterreason.tuning import composed_questions as composed
 from iterreason.tuning import phrasings as say
 from iterreason.tuning import simple_questions as simple
-from iterreason.tuning.descriptions import Made
+from iterreason.tuning.descriptions import Made, Spec
 from iterreason.tuning.scenes import COLOURS, SHAPES, SIZES, Rng, Scene
 
 SIMPLE_KINDS = ("count", "existence", "colour", "shape", "size")
@@ -30,11 +30,15 @@ KINDS: dict[str, Callable[[Scene, Rng], Made]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its gold answer: 'yes', 'no', a name, or a number in digits."""
+    """A question with its gold answer: 'yes', 'no', a name, or a number in digits.
+
+    about: the descriptions that it turns on; for 'are all circles red?' those of circles and of red circles.
+    """
 
     kind: str
     text: str
     answer: str
+    about: tuple[Spec, ...] = ()
 
 
 def ask(scene: Scene, kind: str, rng: Rng) -> Question | None:
@@ -42,8 +46,8 @@ def ask(scene: Scene, kind: str, rng: Rng) -> Question | None:
     made = KINDS[kind](scene, rng)
     if made is None:
         return None
-    text, answer = made
-    return Question(kind, text if rng.random() < 0.85 else text.rstrip("?."), answer)
+    text, answer, about = made
+    return Question(kind, text if rng.random() < 0.85 else text.rstrip("?."), answer, about)
 
 
 def describe(scene: Scene) -> str:

@@ -39,8 +39,8 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 4200
-    dense_steps: int = 1500
+    steps: int = 4500
+    dense_steps: int = 1200
     scenes: int = 40_000
     images: int = 32
     questions: int = 4
@@ -128,10 +128,11 @@ def train_step(run: Run, batch: Batch) -> dict[str, float]:
             losses = {"dense": dense}
             total = dense
         else:
-            answer = torch.stack([model.answer_loss(states, half) for half in batch.questions]).mean()
-            caption = model.answer_loss(states, batch.captions)
-            losses = {"dense": dense, "answer": answer, "caption": caption}
-            total = answer + 0.5 * caption + dense
+            halves = [model.answer_loss(states, half) for half in batch.questions]
+            answer, ground = (torch.stack(parts).mean() for parts in zip(*halves, strict=True))
+            caption, _ = model.answer_loss(states, batch.captions)
+            losses = {"dense": dense, "answer": answer, "ground": ground, "caption": caption}
+            total = answer + ground + 0.5 * caption + dense
     run.optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
