@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from iterreason.background import Background
-from iterreason.cache import Cached, ReplyCache
 from iterreason.calls import Event
-from iterreason.config import Chosen, choose_models
-from iterreason.engine import Engine
 from iterreason.errors import BadProblem, EpisodeFailed, Misuse
 from iterreason.images import load_image
 from iterreason.memory import EMPTY, Memory
-from iterreason.models import Model, open_model
-from iterreason.policy import NamedPolicy, Plan, find_policy, resolve
+from iterreason.models import Model
+from iterreason.opening import Opened, open_models
+from iterreason.plan import Plan
+from iterreason.policy import find_policy
 from iterreason.records import Image, Problem, Result
 from iterreason.replay import OnEvents, RecordedTurn
 from iterreason.trace import TraceFile, TraceWriter, read_trace
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OnResult = Callable[[int, Result], None]
-_Wanted = tuple[str | Model | None, str | Model | None]
 
 
 def make_problem(
@@ -57,7 +54,7 @@ class Reasoner:
     """A reasoner, an answerer and a policy, kept open over many problems.
 
     reasoner, answerer: model URIs, or objects that follow the `Model` protocol; `answerer="same"` has one VLM play both
-        roles. Where none is named, see `config.choose_models`.
+        roles. Where none is named, see docs/library.md.
     policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
 
@@ -80,7 +77,7 @@ class Reasoner:
         self._wanted = (reasoner, answerer)
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
         self._background: Background | None = None
-        self._open: _Open | None = None
+        self._open: Opened | None = None
 
     # -------------------------------------------------------------- one problem
 
@@ -224,10 +221,12 @@ class Reasoner:
             raise EpisodeFailed(result)
         return result
 
-    async def _opened(self) -> _Open:
+    async def _opened(self) -> Opened:
         async with self._opening:
             if self._open is None:
-                self._open = await _open(self._wanted, self._named, self._cache_path, self._concurrency)
+                self._open = await open_models(
+                    *self._wanted, self._named, cache=self._cache_path, concurrency=self._concurrency
+                )
         return self._open
 
 
@@ -254,58 +253,6 @@ def _trace_file(
     if (trace.problem, trace.plan, trace.start, trace.seed) != (problem, plan, start, seed):
         raise Misuse(f"{path} is the unfinished trace of another question, policy or model; name another trace file")
     return TraceFile(path, writer, resumed=True), trace.turns
-
-
-# ------------------------------------------------------------------ the open models
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    plan: Plan
-    engine: Engine
-    models: tuple[Model, ...]
-    replies: ReplyCache | None
-
-    async def close(self) -> None:
-        for model in self.models:
-            await model.close()
-        if self.replies:
-            self.replies.close()
-
-
-async def _open(wanted: _Wanted, named: NamedPolicy, cache: str | Path | None, concurrency: int) -> _Open:
-    """Open the models that the policy needs, and fit it to them; what is open is closed again if that fails."""
-    reasoner, answerer = _uris(*wanted)
-    policy, models = named.policy, dict[str, Model]()
-    replies = ReplyCache(Path(cache)) if cache else None
-    looks = bool(policy.look.first) or (policy.rounds.questions > 0 and policy.rounds.max > 1)
-    try:
-        if policy.verdict_by == "reasoner" or (looks and answerer == "same"):
-            models["reasoner"] = await open_model(reasoner, "reasoner") if isinstance(reasoner, str) else reasoner
-        if looks and answerer == "same":
-            models["answerer:0"] = models["reasoner"]
-        elif looks:
-            models["answerer:0"] = await open_model(answerer, "answerer") if isinstance(answerer, str) else answerer
-        known = {slot: model.capabilities() for slot, model in models.items()}
-        answerers = [known["answerer:0"]] if looks else []
-        plan = resolve(named, known.get("reasoner"), answerers)
-    except BaseException:
-        for model in models.values():
-            await model.close()
-        raise
-    used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
-    different = {id(model): model for model in models.values()}
-    return _Open(plan, Engine(used, concurrency=concurrency), tuple(different.values()), replies)
-
-
-def _uris(reasoner: str | Model | None, answerer: str | Model | None) -> tuple[str | Model, str | Model]:
-    """Fill in what was not named."""
-    if reasoner is not None and answerer is not None:
-        return reasoner, answerer
-    uris: Chosen = choose_models(
-        reasoner if isinstance(reasoner, str) else None, answerer if isinstance(answerer, str) else None
-    )
-    return (uris.reasoner if reasoner is None else reasoner), (uris.answerer if answerer is None else answerer)
 
 
 # ------------------------------------------------------------------ the one-line call

@@ -40,19 +40,19 @@ def choose_models(reasoner: str | None, answerer: str | None) -> Chosen:
     Raises BadConfig where the file cannot be used.
     """
     file = _read(config_path())
-    chosen = Chosen(
-        reasoner or os.environ.get("ITERREASON_REASONER") or file.reasoner or "embedded",
-        answerer or os.environ.get("ITERREASON_ANSWERER") or file.answerer or "embedded",
+    named = Chosen(
+        reasoner or os.environ.get("ITERREASON_REASONER") or file.reasoner,
+        answerer or os.environ.get("ITERREASON_ANSWERER") or file.answerer,
     )
-    named = (reasoner, answerer, os.environ.get("ITERREASON_REASONER"), os.environ.get("ITERREASON_ANSWERER"))
-    if not any((*named, file.reasoner, file.answerer)):
+    if absent := [role for role, uri in (("reasoner", named.reasoner), ("answerer", named.answerer)) if not uri]:
         log.warning(
-            "No model named: using the small embedded pair, which knows drawn scenes of coloured shapes only, not"
-            " photographs. Name real ones with --reasoner / --answerer (reasoner=, answerer=), ITERREASON_REASONER /"
+            "No %s named: using the small embedded one, which knows drawn scenes of coloured shapes only, not"
+            " photographs. Name real models with --reasoner / --answerer (reasoner=, answerer=), ITERREASON_REASONER /"
             " ITERREASON_ANSWERER, or in %s.",
+            " and no ".join(absent),
             config_path(),
         )
-    return chosen
+    return Chosen(named.reasoner or "embedded", named.answerer or "embedded")
 
 
 def _read(path: Path) -> _File:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from iterreason.calls import DEADLINE, Call, Reply, Returned, Turn
 from iterreason.errors import IterReasonError
 from iterreason.loop import episode
 from iterreason.memory import EMPTY, Memory
 from iterreason.models import Model
-from iterreason.policy import Plan
+from iterreason.plan import Plan
 from iterreason.records import Problem, Result
 from iterreason.replay import OnEvents, OnReturned, RecordedTurn, drive
 from iterreason.state import State
@@ -44,7 +45,7 @@ class Engine:
     async def _complete(self, call: Call) -> Reply:
         began = time.perf_counter()
         try:
-            return await self._models[call.slot].complete(call)
+            return _checked(call, await self._models[call.slot].complete(call))
         except Exception as error:  # a model of the user's own may raise; its episode records it and the others go on
             return Reply(error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - began)
 
@@ -89,6 +90,18 @@ class Engine:
             return await self.run(problem, plan, seed=seed)
         except IterReasonError as error:
             return State(problem, plan, EMPTY, seed).result("error", str(error))
+
+
+def _checked(call: Call, reply: Reply) -> Reply:
+    """The reply, if it has the form that the call wants; an error otherwise."""
+    wanted = len(call.choices) if reply.scores or (call.purpose == "readout" and call.choices) else 0
+    if reply.error is not None:
+        return reply
+    if len(reply.scores) != wanted:
+        return replace(reply, error=f"the model gave {len(reply.scores)} scores for {len(call.choices)} choices")
+    if not reply.scores and len(reply.samples) != call.sampling.n:
+        return replace(reply, error=f"the model gave {len(reply.samples)} samples of {call.sampling.n}")
+    return reply
 
 
 def _images_together(problems: Sequence[Problem]) -> list[int]:

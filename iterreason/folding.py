@@ -23,7 +23,7 @@ _INNER = re.compile(
 _LETTERED = re.compile(r"[\s(\[*_]*([A-Za-z])(?:[\s*_]*[)\].:,]|\s+[-–—]\s)[)\].:,*_\s]*(\S.*)", re.DOTALL)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def fold(text: str) -> str:
     """The text without what does not change its meaning: Unicode form, case, punctuation, articles, number words."""
     plain = _THOUSANDS.sub("", _MINUS.sub("-", _one_form(text)))

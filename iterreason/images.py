@@ -48,7 +48,7 @@ def load_image(
         return source
     if isinstance(source, Pixels.Image):
         check_size(source.size, "the PIL image")
-        return _as_png(rgb_pixels(source, "the PIL image"), Path(str(getattr(source, "filename", ""))).name or "image")
+        return _as_png(rgb_pixels(source, "the PIL image"), _name(getattr(source, "filename", "")) or "image")
     if isinstance(source, bytes):
         return _from_bytes(source, "the image (bytes)", "image")
     if isinstance(source, str) and (scheme := SCHEME.match(source)):
@@ -56,7 +56,7 @@ def load_image(
         return _from_bytes(_fetched(source, scheme[1].lower(), allow_url, permitted), repr(name), name)
     if isinstance(source, str | Path):
         label = repr(_short(str(source)))
-        return _from_bytes(_file_bytes(source, label), label, Path(source).name)
+        return _from_bytes(_file_bytes(source, label), label, _name(source))
     numpy = sys.modules.get("numpy")  # where nobody imported it, nothing is an array
     if numpy and isinstance(source, numpy.ndarray):
         return _as_png(rgb_pixels(_from_array(source), "the array"), "image")
@@ -99,6 +99,11 @@ def plain_url(url: str) -> str:
 
 
 # ------------------------------------------------------------------ where it comes from
+
+
+def _name(path: object) -> str:
+    """A file's name as text that can be written anywhere, whatever bytes it holds on disk."""
+    return Path(str(path)).name.encode("utf-8", "replace").decode()
 
 
 def _from_bytes(data: bytes, label: str, name: str) -> Image:

@@ -15,8 +15,8 @@ from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn
 from iterreason.confidence import Estimate, from_direct, from_scores, from_stated, from_votes
 from iterreason.errors import BadProblem
 from iterreason.folding import match_choice
-from iterreason.memory import EMPTY, Memory, repeated
-from iterreason.policy import Plan
+from iterreason.memory import EMPTY, Memory, known_before, repeated
+from iterreason.plan import Plan
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
@@ -34,7 +34,7 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
     start: what is already known (for a follow-up question). seed: for models that sample.
     Raises BadProblem where the policy cannot take the problem.
     """
-    state = State(problem, plan, start, seed)
+    state = State(problem, plan, known_before(start), seed)
     error = None
     try:
         yield from _look_first(state)
@@ -180,7 +180,8 @@ def _grown(state: State) -> Prompt:
 
 
 def _direct_verdict(state: State) -> Verdict:
-    direct = next(e for e in state.memory.evidence if e.kind in ("answer", "error") and not e.round)
+    asked = state.problem.question.strip()
+    direct = next(e for e in reversed(state.memory.evidence) if e.question == asked)
     if direct.kind == "error" or not state.direct:
         said = prompts.one_line(direct.answer, 60)
         raise Ended("error", f"the answerer's reply {said!r} is none of: {', '.join(state.problem.choices)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from iterreason.folding import same_text
@@ -60,6 +60,11 @@ class Memory:
 
 
 EMPTY = Memory()
+
+
+def known_before(memory: Memory) -> Memory:
+    """A memory as the start of another episode: its evidence was found before that one's first round."""
+    return Memory(tuple(replace(e, round=0) if isinstance(e, Evidence) else e for e in memory.entries))
 
 
 def repeated(memory: Memory, question: Question, same: SameText = same_text) -> Evidence | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -16,10 +16,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from iterreason.calls import EMPTY_PROMPT, Capabilities, Prompt
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
-from iterreason.folding import same_text
-from iterreason.memory import SameText
 
 Estimator = Literal["answer-probability", "choice-logprob", "vote", "agreement", "stated"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -82,7 +79,10 @@ class Budget:
     context_tokens: Annotated[int, Field(ge=64)] | None = None
 
 
-_DIRECT: tuple[Estimator, ...] = ("answer-probability", "agreement")  # of the answerer, asked the question itself
+DIRECT_ESTIMATORS: tuple[Estimator, ...] = (
+    "answer-probability",
+    "agreement",
+)  # of the answerer, asked the question itself
 _MAIN = frozenset(("question", "choices", "context", "evidence", "round", "rounds", "questions"))
 _SEPARATE = _MAIN | {"rationale"}
 _SEPARATE_PROMPTS = (
@@ -185,11 +185,16 @@ class Policy:
     def __post_init__(self) -> None:
         _refuse([*_faults(self), *_idle(self)])
 
+    @property
+    def looks(self) -> bool:
+        """Whether an episode ever looks at the image."""
+        return bool(self.look.first) or (self.rounds.questions > 0 and self.rounds.max > 1)
+
 
 def _faults(policy: Policy) -> list[str]:
     """What contradicts itself in a policy whose keys are each in order."""
     faults = []
-    direct = [e for e in policy.confidence if e in _DIRECT]
+    direct = [e for e in policy.confidence if e in DIRECT_ESTIMATORS]
     needed = {
         "append": ("system", "problem") + (("evidence",) if policy.rounds.max > 1 else ()),
         "separate": ("ask_first", "conclude") + (("ask_more",) if policy.rounds.max > 1 else ()),
@@ -199,7 +204,9 @@ def _faults(policy: Policy) -> list[str]:
     elif "question" not in policy.look.first or policy.rounds.max > 1:
         faults.append("verdict_by = 'answerer' needs 'question' in look.first and rounds.max = 1")
     elif len(direct) < len(policy.confidence):
-        faults.append(f"verdict_by = 'answerer' has no reasoner; confidence can only be one of: {', '.join(_DIRECT)}")
+        faults.append(
+            f"verdict_by = 'answerer' has no reasoner; confidence can only be one of: {', '.join(DIRECT_ESTIMATORS)}"
+        )
     if direct and policy.verdict_by == "reasoner" and "question" not in policy.look.first:
         faults.append(f"confidence '{direct[0]}' needs 'question' in look.first: it is of the direct answer")
     if policy.rounds.min > policy.rounds.max:
@@ -295,87 +302,3 @@ def _keys_at(path: tuple[int | str, ...]) -> list[str]:
     tables = {"rounds": Rounds, "look": Looking, "reasoner": Reasoning, "stop": Stop, "budget": Budget}
     table = {**tables, "prompts": Prompts, "examples": Example}.get(str(path[0]) if path else "", Policy)
     return [f.name for f in fields(table)]
-
-
-# ------------------------------------------------------------------ a policy and the models that are to follow it
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A policy resolved against the models: nothing about an episode's course is left open but the replies.
-
-    confidence: the estimator in use. reasoner, answerers: model names; `reasoner` is empty where none takes part.
-    context_tokens: of the reasoner; None where unknown. same: whether two questions or answers are the same.
-    """
-
-    named: NamedPolicy
-    confidence: Estimator
-    reasoner: str
-    answerers: tuple[str, ...]
-    context_tokens: int | None = None
-    same: SameText = same_text
-    opening: Prompt = field(default=EMPTY_PROMPT, repr=False)
-
-    @property
-    def policy(self) -> Policy:
-        """The policy itself."""
-        return self.named.policy
-
-    def __post_init__(self) -> None:
-        policy, prompt = self.policy, EMPTY_PROMPT
-        if policy.layout == "append" and policy.prompts.system:
-            system = Template(policy.prompts.system).substitute(questions=policy.rounds.questions)
-            prompt = prompt.plus("system", system.strip())
-            for example in policy.examples:
-                prompt = prompt.plus("user", example.user.strip()).plus("assistant", example.assistant.strip())
-        object.__setattr__(self, "opening", prompt)
-
-    def with_policy(self, named: NamedPolicy) -> Plan:
-        """The same models under another policy (a what-if): keeps the estimator where the policy lists it."""
-        listed = named.policy.confidence
-        return replace(self, named=named, confidence=self.confidence if self.confidence in listed else listed[0])
-
-
-def resolve(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> Plan:
-    """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
-
-    reasoner: None only where the policy takes its verdict from the answerer.
-    """
-    policy = named.policy
-    if policy.verdict_by == "reasoner":
-        if reasoner is None or not reasoner.chats:
-            raise BadPolicy(f"policy '{named.name}' needs a reasoner that takes prompts; {_name(reasoner)} does not")
-        if policy.reasoner.sees_image and not reasoner.images:
-            raise BadPolicy(f"policy '{named.name}' shows the image to the reasoner; {_name(reasoner)} takes no images")
-    looks = bool(policy.look.first) or (policy.rounds.questions > 0 and policy.rounds.max > 1)
-    for answerer in answerers if looks else ():
-        if not (answerer.looks or (answerer.chats and answerer.images)):
-            raise BadPolicy(f"policy '{named.name}' looks at the image; {answerer.model} takes no images")
-    if looks and not answerers:
-        raise BadPolicy(f"policy '{named.name}' looks at the image and needs an answerer")
-    usable = [e for e in policy.confidence if _can(e, reasoner, answerers)]
-    if not usable:
-        raise BadPolicy(_no_confidence(named, reasoner, answerers))
-    used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
-    context = used.context_tokens if used else None
-    lookers = tuple(a.model for a in answerers) if looks else ()
-    return Plan(named, usable[0], used.model if used else "", lookers, context)
-
-
-def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:
-    wanted, answering = ", ".join(named.policy.confidence), ", ".join(a.model for a in answerers) or "no answerer"
-    if named.policy.verdict_by == "answerer":
-        able, remedy = answering, "Name an answerer that gives log-probabilities."
-    else:
-        able, remedy = f"{_name(reasoner)} with {answering}", "Add 'vote' or 'stated'."
-    return f"policy '{named.name}' takes its confidence from {wanted}; {able} can give none of these. {remedy}"
-
-
-def _name(model: Capabilities | None) -> str:
-    return model.model if model else "no reasoner"
-
-
-def _can(estimator: Estimator, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> bool:
-    if estimator in _DIRECT:
-        return any(a.logprobs or a.scores for a in answerers)
-    return reasoner is not None and (reasoner.scores if estimator == "choice-logprob" else reasoner.chats)

@@ -9,7 +9,7 @@ from string import Template, ascii_uppercase
 
 from iterreason.calls import EMPTY_PROMPT, Prompt, View
 from iterreason.memory import Memory
-from iterreason.policy import Plan
+from iterreason.plan import Plan
 from iterreason.records import Candidate, Evidence, Image, Problem, Question, Retraction
 
 MAX_EVIDENCE_CHARS = 300
@@ -83,6 +83,8 @@ def _exemplars(problem: Problem, plan: Plan) -> Prompt:
         values = {**asked, **_round_values(plan, 1)}
         text = _without_blank_lines(fill(plan.policy.prompts.problem, **values))
         reply = {"rationale": exemplar.rationale, "cites": [], "answer": exemplar.answer}
+        if plan.policy.rounds.max > 1:
+            reply |= {"missing": "", "questions": []}
         prompt = prompt.plus("user", *_views(exemplar.images, plan), text)
         prompt = prompt.plus("assistant", json.dumps(reply, ensure_ascii=False))
     return prompt

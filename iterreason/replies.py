@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from iterreason.folding import fold, match_choice, same_text
-from iterreason.policy import Plan
+from iterreason.plan import Plan
 from iterreason.records import Problem, Question, Verdict
 
 NOT_SURE = "not sure"

@@ -9,7 +9,8 @@ from typing import TypeVar
 from iterreason import calls
 from iterreason.calls import Call, Event, Prompt, Reply, Returned, Turn
 from iterreason.memory import EMPTY, Memory
-from iterreason.policy import Plan, Policy
+from iterreason.plan import Plan
+from iterreason.policy import Policy
 from iterreason.records import (
     Candidate,
     Evidence,
@@ -22,7 +23,7 @@ from iterreason.records import (
     Usage,
     Verdict,
 )
-from iterreason.stopping import StopRule, over_budget, stop_rule
+from iterreason.stopping import over_budget
 
 T = TypeVar("T")
 Steps = Generator[Turn, Returned, T]
@@ -59,10 +60,6 @@ class State:
     rendered: Memory = EMPTY
     direct: tuple[Candidate, ...] = ()
     wanted: list[Question] = field(default_factory=list)
-    rules: list[StopRule] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rules = [stop_rule(stop, self.plan.same) for stop in self.policy.stop]
 
     @property
     def policy(self) -> Policy:
@@ -155,7 +152,7 @@ class State:
     def close(self, verdict: Verdict) -> str | None:
         """End a round with its verdict; gives the reason to stop, if a rule holds."""
         so_far = [*self.verdicts, verdict]
-        held = tuple(why for rule in self.rules if (why := rule(so_far, self.memory)) is not None)
+        held = tuple(why for rule in self.plan.rules if (why := rule(so_far, self.memory)) is not None)
         found = tuple(e.number for e in self.memory.evidence if e.round == self.number)
         self.rounds.append(Round(self.number, verdict, found, held))
         self.events.append(calls.VerdictReached(self.number, verdict))

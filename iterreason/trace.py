@@ -23,7 +23,8 @@ from iterreason.calls import Call, Message, Note, Prompt, Reply, Returned, Turn,
 from iterreason.errors import BadTrace, Misuse
 from iterreason.loop import episode
 from iterreason.memory import Memory
-from iterreason.policy import NamedPolicy, Plan, read_policy
+from iterreason.plan import Plan
+from iterreason.policy import NamedPolicy, read_policy
 from iterreason.records import Image, Problem, Result
 from iterreason.replay import OnEvents, RecordedTurn, drive_recorded
 

@@ -19,7 +19,8 @@ from iterreason.calls import DEADLINE, EMPTY_PROMPT, Call, Capabilities, Reply, 
 from iterreason.engine import Engine
 from iterreason.errors import BadImage, BadPolicy, BadProblem, EpisodeFailed, Misuse, UnknownModel
 from iterreason.models.scripted import Scripted
-from iterreason.policy import find_policy, resolve
+from iterreason.plan import resolve
+from iterreason.policy import find_policy
 from iterreason.records import Image, Problem, Result
 
 
@@ -132,6 +133,32 @@ def test_a_call_past_the_time_budget_is_cut_off():
 
     asyncio.run(work())
     assert model.now == 0
+
+
+def test_a_reply_of_the_wrong_form_is_an_error():
+    """A model that scores fewer choices than asked, or gives no sample, fails; nothing is scored from half a reply."""
+
+    class Short(Written):
+        async def complete(self, call: Call, on_text=None) -> Reply:
+            if call.purpose == "readout":
+                return scored(0.9)
+            return await super().complete(call)
+
+    class Silent(Written):
+        async def complete(self, call: Call, on_text=None) -> Reply:
+            return Reply()
+
+    with Reasoner(Short(), Written()) as reasoner, pytest.raises(EpisodeFailed, match="1 scores for 2 choices"):
+        reasoner.solve(problem())
+    with Reasoner(Written(), Silent()) as reasoner, pytest.raises(EpisodeFailed, match="0 samples of 1"):
+        reasoner.solve(problem())
+
+
+def test_no_line_about_a_role_that_the_policy_does_not_have(caplog):
+    """`direct` needs no reasoner: nobody is told that none was named."""
+    with Reasoner(None, Written(), policy="direct") as reasoner:
+        assert reasoner.solve(problem()).answer == "yes"
+    assert not caplog.records
 
 
 # ------------------------------------------------------------------ the front door
@@ -272,7 +299,7 @@ def test_an_unknown_model_names_the_forms(uri):
     """A URI that names no backend, or no model of it, is refused with the forms that exist."""
     with (
         Reasoner(uri or "?", Written()) as reasoner,
-        pytest.raises(UnknownModel, match="openai:MODEL@http|the form is"),
+        pytest.raises(UnknownModel, match=r"openai:MODEL@http|the form is"),
     ):
         reasoner.open()
 
@@ -287,7 +314,7 @@ def test_bad_arguments_are_refused_before_any_model(tmp_path):
         make_problem(picture(tmp_path), "x" * 1_000_000)
     with pytest.raises(BadProblem, match="empty"):
         make_problem(picture(tmp_path), "  ")
-    with pytest.raises(BadImage, match="nothing.png"):
+    with pytest.raises(BadImage, match=r"nothing\.png"):
         make_problem(tmp_path / "nothing.png", "Is it?")
     with pytest.raises(BadProblem, match="at least one image"):
         make_problem([], "Is it?")

@@ -12,7 +12,8 @@ from iterreason.calls import DEADLINE, Asked, Capabilities, Looked, Reply, Sampl
 from iterreason.errors import BadProblem
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
-from iterreason.policy import read_policy, resolve
+from iterreason.plan import resolve
+from iterreason.policy import read_policy
 from iterreason.records import Exemplar, Problem, Question, Region
 
 ONE = "min = 1"  # for episodes that are to end in their first round
@@ -383,3 +384,13 @@ def test_before_the_first_round_to_stop_in_something_must_be_asked():
     assert len(result.rounds) == 2
     least = [json.loads(c.schema)["properties"]["questions"]["minItems"] for c in script.calls if c.schema]
     assert least == [1, 0]
+
+
+def test_evidence_from_an_earlier_episode_is_of_no_round_of_this_one():
+    """A follow-up's rounds list only what was found in them."""
+    first = Script([verdict("yes", "is it red?"), verdict("yes")], scored(0.6, 0.4))
+    known = first.play(episode(problem(), plan())).memory
+    second = Script([verdict("yes", "is it blue?"), verdict("yes")], scored(0.6, 0.4))
+    result = second.play(episode(problem("Is it a fire engine?"), plan(), start=known))
+    assert [e.round for e in result.memory.evidence] == [0, 0, 0, 0, 0, 2]
+    assert [r.evidence for r in result.rounds] == [(), (6,)]

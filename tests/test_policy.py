@@ -8,7 +8,8 @@ from written import ABLE, policy
 
 from iterreason.calls import Capabilities
 from iterreason.errors import BadPolicy, UnknownPolicy
-from iterreason.policy import NamedPolicy, find_policy, read_policy, resolve, shipped
+from iterreason.plan import resolve
+from iterreason.policy import NamedPolicy, find_policy, read_policy, shipped
 
 SMALL = """
 description = "d"

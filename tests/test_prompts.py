@@ -7,7 +7,8 @@ from written import ABLE, image, plan, problem
 
 from iterreason.calls import EMPTY_PROMPT, View
 from iterreason.memory import EMPTY, Memory
-from iterreason.policy import Plan, read_policy, resolve
+from iterreason.plan import Plan, resolve
+from iterreason.policy import read_policy
 from iterreason.prompts import (
     MAX_EVIDENCE_CHARS,
     NONE_OF_THESE,
@@ -244,7 +245,7 @@ def test_exemplars_are_exchanges_with_their_images_first():
     added = problem_prompt(about, EVIDENCE, EMPTY, 1).messages[EVIDENCE.opening.length :]
     assert [m.role for m in added] == ["user", "assistant", "user", "assistant", "user"]
     assert added[0].text.splitlines()[0] == "Question: how $many 0?"
-    assert added[1].text == '{"rationale": "I counted.", "cites": [], "answer": "0"}'
+    assert added[1].text == ('{"rationale": "I counted.", "cites": [], "answer": "0", "missing": "", "questions": []}')
     assert added[2].text.splitlines()[0] == "Question: no image?"
     assert not any(m.views for m in added)
     seen = problem_prompt(about, SEEING, EMPTY, 1).messages[SEEING.opening.length :]

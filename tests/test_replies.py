@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from written import ABLE, problem, verdict
 
-from iterreason.policy import Plan, read_policy, resolve
+from iterreason.plan import Plan, resolve
+from iterreason.policy import read_policy
 from iterreason.records import Problem, Question, Verdict
 from iterreason.replies import (
     MAX_ANSWER_CHARS,

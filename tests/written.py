@@ -10,7 +10,8 @@ from typing import Any
 
 from iterreason.calls import Call, Capabilities, Event, Note, Reply, Returned, Sample, Tokens, Turn
 from iterreason.loop import Episode
-from iterreason.policy import NamedPolicy, Plan, find_policy, read_policy, resolve
+from iterreason.plan import Plan, resolve
+from iterreason.policy import NamedPolicy, find_policy, read_policy
 from iterreason.records import Image, Problem, Result
 
 ABLE = Capabilities("written", looks=True, images=True, schema=True, logprobs=True, scores=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from iterreason.bench.figures import Figure, best_of, machine, table, write_part
 from iterreason.bench.written import QUESTIONS, ROUNDS, written_episode, written_live, written_plan, written_replies
-from iterreason.policy import Plan
+from iterreason.plan import Plan
 from iterreason.records import Result
 from iterreason.replay import drive, without_waiting
 

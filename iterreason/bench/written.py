@@ -11,7 +11,8 @@ from types import coroutine
 
 from iterreason.calls import Capabilities, Reply, Returned, Sample, Tokens, Turn
 from iterreason.loop import Episode, episode
-from iterreason.policy import NamedPolicy, Plan, find_policy, resolve
+from iterreason.plan import Plan, resolve
+from iterreason.policy import NamedPolicy, find_policy
 from iterreason.records import Image, Problem
 from iterreason.replay import Live
 

@@ -126,7 +126,9 @@ class CausalReasoner:
             if call.schema:
                 self._grammars.matcher(call.schema)
             tokens: list[int] = self._tokenizer.apply_chat_template(
-                [{"role": m.role, "content": m.text} for m in messages], add_generation_prompt=True, return_dict=False
+                [{"role": m.role, "content": self._as_data(m.text)} for m in messages],
+                add_generation_prompt=True,
+                return_dict=False,
             )
         except Exception as error:  # the template may refuse a role, the schema may be none: this call's fault alone
             return one_line(error)
@@ -135,6 +137,12 @@ class CausalReasoner:
             needs = f"the prompt's {len(tokens):,} tokens and the reply's {reply:,}"
             return f"context: {needs} pass the {self._context_tokens:,} of {self._name}"
         return tokens
+
+    def _as_data(self, text: str) -> str:
+        """The text with a blank in what would be read as a control token: text from an image must not end a turn."""
+        for token in self._tokenizer.all_special_tokens:
+            text = text.replace(token, f"{token[:1]} {token[1:]}")
+        return text
 
     def _begin(self, rows: Sequence[_Row]) -> Rows:
         """A batch that holds what is known of the rows' prompts; what is new becomes their `pending`."""
