@@ -243,7 +243,8 @@ def _questions_schema(chars: int, asks: int, images: int) -> str:
 
 def _questions(chars: int, asks: tuple[int, int], images: int) -> dict[str, Any]:
     """At least `asks[0]` questions, at most `asks[1]`."""
-    item = _text(1, chars)
+    # The form of a question, so that a small model's reply stays one: no brackets, a question mark at the end.
+    item = {**_text(3, chars), "pattern": rf"^[^\[\]{{}}<>\"\\\n]{{2,{chars - 1}}}[?？]$"}
     if images > 1:
         fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}, "question": item}
         item = json.loads(_object(fields))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import string
 import time
 from importlib.util import find_spec
@@ -510,6 +511,16 @@ def test_a_round_that_cannot_ask_is_not_asked_to():
         assert list(json.loads(verdict_schema(YES_NO, by, 1))["properties"])[-1] == "answer"
 
 
+def test_a_question_is_asked_for_in_the_form_of_one():
+    """The schema takes what ends with a question mark, within the policy's length, and no scraps of JSON."""
+    items = json.loads(verdict_schema(YES_NO, EVIDENCE, 1))["properties"]["questions"]["items"]
+    limit = EVIDENCE.policy.reasoner.question_chars
+    for text in ("how many?", "is it red?", "猫はいますか？", "x" * (limit - 1) + "?"):
+        assert re.search(items["pattern"], text)
+    for text in ("", "?", "is it red", '"]} Question: is it?', "[1]?", "a?\nb", "x" * limit + "?"):
+        assert not re.search(items["pattern"], text)
+
+
 def test_a_schema_is_made_once():
     """The same problem and policy give the very same text: it is hashed and compiled once."""
     assert verdict_schema(YES_NO, EVIDENCE, 1) is verdict_schema(problem("Another question?"), resolved(GROWING), 1)
@@ -519,6 +530,8 @@ def replies_to(schema) -> st.SearchStrategy:
     """Values that follow a schema; texts have something to see in them where they may not be empty."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"], fullmatch=True)
     if schema["type"] == "string":
         shown = st.text(st.characters(exclude_categories=("Cs",)), max_size=schema["maxLength"] - 1)
         return shown.map(lambda text: "x" + text) if schema.get("minLength") else shown
@@ -565,11 +578,14 @@ def test_the_grammar_in_use_takes_the_schema(name):
     bytes_as_tokens = LLTokenizer("byte")
     schema = json.loads(SCHEMAS[name])
     samples = {
-        "string": lambda node: node["enum"][0] if "enum" in node else "x" * max(1, node["maxLength"]),
+        "string": lambda node: node["enum"][0] if "enum" in node else longest(node),
         "integer": lambda node: node["maximum"],
         "array": lambda node: [fill(node["items"])] * node["maxItems"],
         "object": lambda node: {key: fill(value) for key, value in node["properties"].items()},
     }
+
+    def longest(node):
+        return "x" * (node["maxLength"] - 1) + "?" if "pattern" in node else "x" * max(1, node["maxLength"])
 
     def fill(node):
         return samples[node["type"]](node) if "type" in node else 0.5
