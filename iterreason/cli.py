@@ -209,7 +209,3 @@ def _shower(console: Console, images: int) -> Callable[[tuple[Event, ...]], None
             _print(console, lines)
 
     return show
-
-
-if __name__ == "__main__":
-    sys.exit(main())

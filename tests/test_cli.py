@@ -43,7 +43,7 @@ ASK = ("ask", "a.png", "Is it red?", "--choices", "yes,no", *MODELS)
 
 
 def run(here: Path, *arguments: str, **more) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "iterreason.cli", *arguments]
+    command = [sys.executable, "-m", "iterreason", *arguments]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=120, check=False, **more)
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -188,7 +188,7 @@ def test_ctrl_c_ends_at_once_and_cleanly(here):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"openai:m@http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        command = [sys.executable, "-m", "iterreason.cli", "ask", "a.png", "Is it?", "--reasoner", uri]
+        command = [sys.executable, "-m", "iterreason", "ask", "a.png", "Is it?", "--reasoner", uri]
         program = subprocess.Popen(
             [*command, "--answerer", "same"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -205,7 +205,7 @@ def test_ctrl_c_ends_at_once_and_cleanly(here):
 
 def test_a_closed_pipe_is_no_traceback(here):
     """`iterreason … | head -1` ends quietly."""
-    command = f"{sys.executable} -m iterreason.cli policies evidence | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m iterreason policies evidence | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=here, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
