@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
@@ -113,6 +114,16 @@ def on_easy_vqa(answerer: Answerer, *, most: int | None = None) -> dict[str, obj
     return score([text == item[2] for text, item in zip(said, flat, strict=True)])
 
 
+def machine() -> str:
+    """Return the processor, its cores and the version of torch, for the record of a measurement."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {os.cpu_count()} cores, {platform.system()}, torch {torch.__version__}"
+
+
 def report(folder: Path, *, seed: int, scenes: int = 1000) -> dict[str, object]:
     """Return what accuracy.json says of the weights in a folder; easy-VQA's questions are at most ten a scene."""
     answerer = Answerer.load(folder)
@@ -121,5 +132,5 @@ def report(folder: Path, *, seed: int, scenes: int = 1000) -> dict[str, object]:
         "captions": on_captions(answerer, seed=seed, scenes=scenes),
         "easy_vqa_test": on_easy_vqa(answerer, most=10 * scenes),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}",
+        "machine": machine(),
     }

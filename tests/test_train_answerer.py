@@ -1,0 +1,196 @@
+"""Training the embedded answerer, and the weights that ship."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# ruff: noqa: E402  (the imports below need the packages that are checked first)
+torch = pytest.importorskip("torch", reason="needs the extra 'local': pip install 'iterreason[local]'")
+pytest.importorskip("transformers", reason="needs the extra 'local': pip install 'iterreason[local]'")
+pytest.importorskip("easy_vqa", reason="needs the extra 'tuning': pip install 'iterreason[tuning]'")
+
+from safetensors import safe_open
+
+from iterreason.tuning import train_answerer as training
+from iterreason.tuning.answerer_data import Pool, grounding, make_pool, normalised, shrink
+from iterreason.tuning.answerer_model import make_processor
+from iterreason.tuning.descriptions import Spec
+from iterreason.tuning.evaluate_answerer import Answerer, on_captions, on_easy_vqa, on_scenes, wilson
+from iterreason.tuning.questions import KINDS, SIMPLE_KINDS, Question, ask
+from iterreason.tuning.scenes import Scene, Shape, draw, make_scene, scene_rng
+
+TINY = training.Recipe(
+    steps=6, dense_steps=2, scenes=40, images=16, questions=2, width=48, vision_layers=1, text_layers=1
+)
+RED_CIRCLE = Scene((Shape("circle", "red", "large", 0.4, 0.6, 0.14, (230, 20, 20)),), 128, 128, (255, 255, 255))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Answerer:
+    return Answerer.load(training.EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return make_pool(TINY.seed, TINY.scenes)
+
+
+def train(
+    recipe: training.Recipe, pool: Pool, checkpoint: Path, *, resume: bool = False, minutes: float = 5
+) -> training.Run:
+    run = training.begin(recipe, pool)
+    if resume:
+        training.load(run, checkpoint)
+    training.train(run, checkpoint, minutes=minutes, log_steps=1)
+    return run
+
+
+def losses(run: training.Run) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if "seconds" not in name} for line in run.log]
+
+
+def test_an_interrupted_training_resumes_to_the_same_loss(tmp_path, pool):
+    """Stopping after each step and going on gives the log, data hash and weights of a run in one piece."""
+    whole = train(TINY, pool, tmp_path / "whole.pt")
+    parts = train(TINY, pool, tmp_path / "parts.pt", minutes=0)
+    while parts.step < TINY.steps:
+        parts = train(TINY, pool, tmp_path / "parts.pt", resume=True, minutes=0)
+    assert losses(parts) == losses(whole)
+    assert len(whole.log) == TINY.steps
+    assert parts.data_hash == whole.data_hash
+    for name, weights in whole.model.state_dict().items():
+        assert torch.equal(weights, parts.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, pool):
+    """Resuming with another recipe is an error that names both, not a silent mixture."""
+    train(replace(TINY, steps=1), pool, tmp_path / "one.pt")
+    with pytest.raises(ValueError, match=r"one\.pt was made with .*drop --resume"):
+        train(TINY, pool, tmp_path / "one.pt", resume=True)
+
+
+def test_the_command_writes_weights_log_and_accuracy(tmp_path, capsys):
+    """The command leaves a loadable float16 folder, its loss log and its accuracy; out of time it says how to go on."""
+    command = ["--out", f"{tmp_path}/out", "--checkpoint", f"{tmp_path}/c.pt", "--scenes", "40", "--steps", "2"]
+    assert training.main([*command, "--minutes", "0", "--test-scenes", "3"]) == 3
+    assert "--resume" in capsys.readouterr().out
+    assert training.main([*command, "--resume", "--test-scenes", "3"]) == 0
+    report = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    assert report["training"]["recipe"]["steps"] == 2
+    assert report["easy_vqa_test"]["n"] == 30
+    assert len((tmp_path / "out" / "training-log.jsonl").read_text().splitlines()) == 1
+    assert Answerer.load(tmp_path / "out").model.dtype == torch.float32
+
+
+def test_the_shipped_weights_are_small_float16_safetensors():
+    """The weights that ship are float16, at most ten megabytes, and nothing but safetensors."""
+    path = training.EMBEDDED / "model.safetensors"
+    assert path.stat().st_size <= 10_000_000
+    with safe_open(path, "pt") as weights:
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}  # noqa: SIM118
+    assert not [p.name for p in training.EMBEDDED.iterdir() if p.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_the_shipped_weights_answer_the_simple_kinds(shipped, capsys):
+    """On unseen drawn scenes each simple question kind is right in at least four of five cases."""
+    measured = on_scenes(shipped, seed=99, scenes=150, kinds=SIMPLE_KINDS)
+    with capsys.disabled():
+        print("\n" + "\n".join(f"  {kind}: {value}" for kind, value in measured.items()))
+    for kind, value in measured.items():
+        assert value["n"] >= 90
+        assert value["accuracy"] >= 0.80, (kind, value)
+
+
+def test_the_shipped_weights_answer_easy_vqa(shipped, capsys):
+    """On the test split of easy-VQA at least nine in ten answers are right."""
+    measured = on_easy_vqa(shipped, most=500)
+    with capsys.disabled():
+        print(f"\n  easy-VQA test: {measured}")
+    assert measured["n"] == 500
+    assert measured["accuracy"] >= 0.90
+
+
+def test_the_accuracy_file_says_what_was_measured_and_how():
+    """accuracy.json names every question kind with n and interval, and how the weights were made."""
+    report = json.loads((training.EMBEDDED / "accuracy.json").read_text())
+    assert set(report["scenes"]) == set(KINDS)
+    for value in (*report["scenes"].values(), report["easy_vqa_test"]):
+        low, high = value["interval_95"]
+        assert low <= value["accuracy"] <= high
+        assert value["n"] >= 200
+    assert min(report["scenes"][kind]["accuracy"] for kind in SIMPLE_KINDS) >= 0.80
+    assert report["training"]["processor_seconds"] <= 2 * 40 * 60
+    assert len(report["training"]["data_sha256"]) == 64
+
+
+def test_a_caption_is_asked_for_in_words(shipped):
+    """Asked to describe the image, the same weights name what is drawn."""
+    said = shipped.answers([shrink(draw(RED_CIRCLE))], ["describe the image."], most_tokens=56)
+    assert said == ["one large red circle."]
+    assert on_captions(shipped, seed=99, scenes=20)["exact"]["n"] == 20
+
+
+def test_case_question_mark_and_padding_do_not_matter(shipped):
+    """Upper case, a missing question mark and a longer neighbour in the batch leave the answer as it is."""
+    asked = [
+        "what color is the circle?",
+        "What COLOR is the circle",
+        "are there more red circles than blue squares here?",
+    ]
+    said = shipped.answers([shrink(draw(RED_CIRCLE))] * 3, asked)
+    assert said[:2] == ["red", "red"]
+    assert shipped.answers([shrink(draw(RED_CIRCLE))], asked[:1]) == ["red"]
+
+
+def test_a_right_answer_is_likelier_than_a_wrong_one(shipped):
+    """The teacher-forced probability of an answer ranks the right colour above every other."""
+    processor = shipped.processor
+    inputs = processor(images=draw(RED_CIRCLE), text="what color is the circle?", return_tensors="pt")
+    scores = {}
+    for answer in ("red", "blue", "green", "yellow", "black"):
+        ids = processor.tokenizer(answer, return_tensors="pt").input_ids
+        ids[:, 0] = processor.tokenizer.bos_token_id
+        with torch.no_grad():
+            scores[answer] = -shipped.model(**inputs, decoder_input_ids=ids, labels=ids).loss.item()
+    assert max(scores, key=scores.get) == "red"
+
+
+def test_training_and_processor_see_the_same_pixels():
+    """What the trainer feeds the model is what the shipped processor makes of the drawn image."""
+    image = draw(make_scene(scene_rng(4, "test", 1)))
+    seen = make_processor()(images=image, text="x", return_tensors="pt").pixel_values
+    assert torch.allclose(seen, normalised(shrink(image)[None]), atol=1e-5)
+
+
+def test_grounding_says_where_the_shapes_are_and_how_many():
+    """Attention is told to share itself between the class token and the patches of the shapes; with none, no patch."""
+    pair = replace(RED_CIRCLE, shapes=(*RED_CIRCLE.shapes, replace(RED_CIRCLE.shapes[0], x=0.9, y=0.1)))
+    two, none = Spec(colour="red"), Spec(colour="blue")
+    grounds = grounding(pair, Question("compare", "", "yes", about=(two, none)))
+    assert grounds[0].nonzero()[0].tolist() == [0, 1 + 0 * 8 + 7, 1 + 4 * 8 + 3]
+    assert grounds[0].max() == pytest.approx(1 / 3)
+    assert grounds[1].nonzero()[0].tolist() == [0]
+
+
+def test_every_generated_word_is_one_token_and_any_text_tokenises():
+    """Questions and answers of the generator use whole words; foreign text falls apart but never fails."""
+    tokenizer = make_processor().tokenizer
+    rng = np.random.default_rng(0)
+    for index in range(100):
+        scene = make_scene(scene_rng(0, "test", index))
+        for kind in KINDS:
+            if question := ask(scene, kind, rng):
+                tokens = tokenizer.tokenize(f"{question.text} {question.answer}")
+                assert not [t for t in tokens if t == "[UNK]" or (t.startswith("##") and t != "##s")], question
+    assert "[UNK]" not in tokenizer.tokenize("Quixotic zebras: 42% of them?")
+
+
+def test_wilson_intervals_match_the_textbook():
+    """The interval for 8 of 10 is the published one, and no data leave everything open."""
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
