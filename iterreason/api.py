@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from iterreason.background import Background
 from iterreason.calls import Event
+from iterreason.driver import OnEvents
 from iterreason.errors import BadProblem, EpisodeFailed, Misuse
 from iterreason.images import load_image
 from iterreason.memory import EMPTY, Memory
@@ -19,8 +20,7 @@ from iterreason.opening import Opened, open_models
 from iterreason.plan import Plan
 from iterreason.policy import find_policy
 from iterreason.records import Image, Problem, Result
-from iterreason.replay import OnEvents, RecordedTurn
-from iterreason.trace import TraceFile, TraceWriter, read_trace
+from iterreason.trace import open_trace, read_trace
 
 if TYPE_CHECKING:
     import numpy
@@ -202,7 +202,7 @@ class Reasoner:
         self, problem: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
     ) -> Result:
         opened = await self._opened()
-        file, recorded = _trace_file(trace, problem, opened.plan, start, self._seed)
+        file, recorded = open_trace(trace, problem, opened.plan, start, self._seed)
         result = None
         try:
             result = await opened.engine.run(
@@ -236,23 +236,6 @@ def _put_each(queue: SimpleQueue[Any]) -> OnEvents:
             queue.put(event)
 
     return put
-
-
-def _trace_file(
-    path: str | Path | None, problem: Problem, plan: Plan, start: Memory, seed: int | None
-) -> tuple[TraceFile | None, tuple[RecordedTurn, ...]]:
-    """The file to record in, and the turns that it holds already where a killed run left it unfinished."""
-    if path is None:
-        return None, ()
-    path, writer = Path(path), TraceWriter(problem, plan, start, seed)
-    if not path.exists() or not path.stat().st_size:
-        return TraceFile(path, writer), ()
-    trace = read_trace(path)
-    if trace.finished:
-        raise Misuse(f"{path} holds a finished episode; name another trace file")
-    if (trace.problem, trace.plan, trace.start, trace.seed) != (problem, plan, start, seed):
-        raise Misuse(f"{path} is the unfinished trace of another question, policy or model; name another trace file")
-    return TraceFile(path, writer, resumed=True), trace.turns
 
 
 # ------------------------------------------------------------------ the one-line call

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from iterreason.calls import DEADLINE, Call, Reply, Returned, Turn
+from iterreason.driver import OnEvents, OnReturned, RecordedTurn, drive
 from iterreason.errors import IterReasonError
 from iterreason.loop import episode
 from iterreason.memory import EMPTY, Memory
 from iterreason.models import Model
 from iterreason.plan import Plan
 from iterreason.records import Problem, Result
-from iterreason.replay import OnEvents, OnReturned, RecordedTurn, drive
 from iterreason.state import State
 
 OnResult = Callable[[int, Result], None]

@@ -20,13 +20,13 @@ from pydantic import TypeAdapter, ValidationError
 from iterreason import calls
 from iterreason._version import __version__
 from iterreason.calls import Call, Message, Note, Prompt, Reply, Returned, Turn, View
+from iterreason.driver import OnEvents, RecordedTurn, drive_recorded
 from iterreason.errors import BadTrace, Misuse
 from iterreason.loop import episode
 from iterreason.memory import Memory
 from iterreason.plan import Plan
 from iterreason.policy import NamedPolicy, read_policy
 from iterreason.records import Image, Problem, Result
-from iterreason.replay import OnEvents, RecordedTurn, drive_recorded
 
 SCHEMA_VERSION = 1
 
@@ -185,6 +185,23 @@ def _mend_last_line(path: Path) -> None:
     else:
         with path.open("ab") as file:
             file.write(b"\n" if text[start:] else b"")
+
+
+def open_trace(
+    path: str | Path | None, problem: Problem, plan: Plan, start: Memory, seed: int | None
+) -> tuple[TraceFile | None, tuple[RecordedTurn, ...]]:
+    """The file to record in, and the turns that it holds already where a killed run left it unfinished."""
+    if path is None:
+        return None, ()
+    path, writer = Path(path), TraceWriter(problem, plan, start, seed)
+    if not path.exists() or not path.stat().st_size:
+        return TraceFile(path, writer), ()
+    trace = read_trace(path)
+    if trace.finished:
+        raise Misuse(f"{path} holds a finished episode; name another trace file")
+    if (trace.problem, trace.plan, trace.start, trace.seed) != (problem, plan, start, seed):
+        raise Misuse(f"{path} is the unfinished trace of another question, policy or model; name another trace file")
+    return TraceFile(path, writer, resumed=True), trace.turns
 
 
 def store_images(path: Path, problem: Problem) -> None:

@@ -10,11 +10,11 @@ import pytest
 from written import Script, plan, policy, problem, said, scored, verdict
 
 from iterreason.calls import EvidenceFound, Returned, Told, Turn, VerdictReached, Vetoed
+from iterreason.driver import RecordedTurn, drive, drive_recorded, without_waiting
 from iterreason.errors import BadTrace, Misuse, NotRecorded
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
 from iterreason.records import Result
-from iterreason.replay import RecordedTurn, drive, drive_recorded, without_waiting
 from iterreason.trace import TraceFile, TraceWriter, read_trace, read_traces, result_line
 
 
@@ -118,7 +118,7 @@ def test_votes_with_the_same_key_are_played_back_in_order():
     turn = next(running)
     key = turn.calls[0].key
     record = [RecordedTurn((key,), Returned((first,))), RecordedTurn((key,), Returned((second,)))]
-    from iterreason.replay import _Tape
+    from iterreason.driver import _Tape
 
     tape = _Tape(record)
     assert [tape.play(turn, strict=True).replies[0].text for _ in range(2)] == ["one", "two"]  # type: ignore[union-attr]

@@ -18,9 +18,9 @@ from iterreason.bench import core
 from iterreason.bench.figures import best_of, table, write_part
 from iterreason.bench.written import QUESTIONS, written_episode, written_live, written_plan, written_replies
 from iterreason.calls import Returned, Turn
+from iterreason.driver import drive, without_waiting
 from iterreason.memory import EMPTY
 from iterreason.records import Result
-from iterreason.replay import drive, without_waiting
 from iterreason.trace import TraceWriter, result_line
 
 FEW, MANY = 10, 40  # rounds

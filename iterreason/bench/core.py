@@ -19,9 +19,9 @@ from typing import Any
 
 from iterreason.bench.figures import Figure, best_of, machine, table, write_part
 from iterreason.bench.written import QUESTIONS, ROUNDS, written_episode, written_live, written_plan, written_replies
+from iterreason.driver import drive, without_waiting
 from iterreason.plan import Plan
 from iterreason.records import Result
-from iterreason.replay import drive, without_waiting
 
 COMMAND = "make bench-core"
 _IMPORTS = "import time; began = time.process_time(); {}; print(time.process_time() - began)"

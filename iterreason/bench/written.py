@@ -10,11 +10,11 @@ from hashlib import sha256
 from types import coroutine
 
 from iterreason.calls import Capabilities, Reply, Returned, Sample, Tokens, Turn
+from iterreason.driver import Live
 from iterreason.loop import Episode, episode
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy, find_policy
 from iterreason.records import Image, Problem
-from iterreason.replay import Live
 
 ROUNDS, QUESTIONS = 4, 3
 _ABLE = Capabilities("written", looks=True, images=True, schema=True, logprobs=True, scores=True)
