@@ -89,7 +89,7 @@ class _Listener(ThreadingHTTPServer):
 
 class FakeServer:
     """The server: start it with `with`; `url` is its base URL, `chats` and `headers` (names in lower case)
-    are what the chat requests held, in order of arrival.
+    are what the chat requests held, in order of arrival; `list_headers`, what the requests for the list of models held.
 
     models: served names; None answers 404 to the list. images, schema, logprobs: abilities. most_top: the largest
     top_logprobs it takes; more is a 400. entry: more fields of each entry in the list of models. models_answer: given
@@ -111,6 +111,7 @@ class FakeServer:
         self.entry, self.models_answer = entry or {}, models_answer
         self.chats: list[Body] = []
         self.headers: list[dict[str, str]] = []
+        self.list_headers: list[dict[str, str]] = []
         self.most_at_once = 0
         self._at_once = 0
         self._script: deque[Answer] = deque()
@@ -204,6 +205,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             found = self.path == "/v1/models"
+            fake.list_headers.append({k.lower(): v for k, v in self.headers.items()})
             self._give(fake.answer_models() if found else Fault(status=404, body="<html>not found</html>"), {})
 
         def do_POST(self) -> None:

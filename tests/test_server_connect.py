@@ -109,6 +109,29 @@ def test_the_key_comes_from_the_environment(
     assert fake.headers[0]["authorization"] == f"Bearer {sent}"
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_who_we_are_is_told_only_where_the_key_goes(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Organization, project and custom headers of the environment reach no server but the one at OPENAI_BASE_URL."""
+    monkeypatch.setenv("OPENAI_ORG_ID", f"org-{SECRET}")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", f"proj-{SECRET}")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", f"admin-{SECRET}")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Ours: {SECRET}\nUser-Agent: {SECRET}\nauthorization: {SECRET}")
+    if own:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+    assert found(fake).schema
+    assert ask(fake).error is None
+    assert ask(fake, on_text=lambda _: None).error is None
+    arrived = [*fake.headers, *fake.list_headers]
+    assert len(arrived) == 6
+    if own:
+        assert {(h["openai-organization"], h["x-ours"]) for h in arrived} == {(f"org-{SECRET}", SECRET)}
+    else:
+        assert SECRET not in str(arrived)
+        assert not {"openai-organization", "openai-project", "x-ours"} & {name for h in arrived for name in h}
+
+
 def test_a_key_that_no_header_can_carry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key with blanks or quotes in it is the user's mistake; the error does not repeat it."""
     monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET} \n{SECRET}")

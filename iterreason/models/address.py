@@ -28,6 +28,11 @@ class Address:
         """Whether this is the hosted API, which takes nobody without a key."""
         return urlsplit(self.url).hostname == urlsplit(HOSTED).hostname
 
+    @property
+    def own(self) -> bool:
+        """Whether the OPENAI_ variables are meant for this server: the hosted API, or the one at OPENAI_BASE_URL."""
+        return self.hosted or self.url == os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
+
     def __str__(self) -> str:
         return f"openai:{self.model}@{self.url}"
 
@@ -79,8 +84,7 @@ def read_key(address: Address) -> str:
 
     Raises Misuse where the hosted API has none, BadConfig where it could not be sent in a header.
     """
-    own = address.hosted or address.url == os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
-    fitting = KEY_VARIABLES if own else KEY_VARIABLES[:1]
+    fitting = KEY_VARIABLES if address.own else KEY_VARIABLES[:1]
     variable = next((name for name in fitting if os.environ.get(name, "").strip()), None)
     if variable is None:
         if address.hosted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from time import perf_counter
-from typing import Self
+from typing import Any, Self
 
 from openai import (
     APIConnectionError,
@@ -43,6 +43,18 @@ class ServedList(BaseModel):
     data: list[Served]
 
 
+class _Anonymous(AsyncOpenAI):
+    """A client that sends nothing of what the SDK reads from OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS.
+
+    A class, since `with_options` builds another client, which reads them again.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.organization = self.project = None
+        self._custom_headers = {}
+
+
 class Server:
     """A model behind an OpenAI-compatible server.
 
@@ -50,6 +62,8 @@ class Server:
     timeout: seconds that one attempt may take; a call, retries included, ends within `timeout * (retries + 1)`.
     retries: of what can pass (no connection, time-out, 408, 409, 429, 5xx), with the SDK's back-off; 0 for none.
     The key comes from ITERREASON_API_KEY, else OPENAI_API_KEY; no reply, error or representation holds it.
+    OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS go only to the hosted API and to
+    OPENAI_BASE_URL.
 
     Raises UnknownModel for a malformed URI, Misuse where the hosted API has no key, BadConfig for a malformed key.
     """
@@ -60,7 +74,8 @@ class Server:
         self._timeout, self._retries = timeout, retries
         self._dialect = wire.Dialect()
         self._capabilities = Capabilities(model=str(self._address))
-        self._client = AsyncOpenAI(api_key=self._key, base_url=self._address.url, timeout=timeout, max_retries=retries)
+        client = AsyncOpenAI if self._address.own else _Anonymous
+        self._client = client(api_key=self._key, base_url=self._address.url, timeout=timeout, max_retries=retries)
 
     @classmethod
     async def open(cls, uri: str, *, timeout: float = 60.0, retries: int = 3) -> Self:
