@@ -4,6 +4,8 @@ PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,
 	$(python) -c 'import sys; sys.version_info < (3, 11) or print("$(python)")' 2>/dev/null)))
 VENV ?= .venv
 ARGS ?=
+# Two processes took a third off the suite's time on two cores; more would each load the models again.
+WORKERS ?= 2
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
@@ -31,7 +33,7 @@ demo: install ## multi-round reasoning on three drawn scenes, rounds shown as th
 	$(VENV)/bin/iterreason demo $(ARGS)
 
 test: install ## the default test suite; ARGS="-k name" for a part of it
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: install ## lint, formatting and types
 	$(VENV)/bin/ruff check .
@@ -40,7 +42,7 @@ check: install ## lint, formatting and types
 
 coverage: install ## the default suite with coverage of lines and branches; fails under 90 %
 	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage run -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 
