@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 import math
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -184,13 +186,83 @@ def test_samples_come_in_order(fake: FakeServer) -> None:
     assert fake.chats[0]["n"] == 3
 
 
-@pytest.mark.parametrize("texts", [("a", "b"), ("a", "b", "c", "d")])
-def test_another_number_of_samples_is_an_error(fake: FakeServer, texts: tuple[str, ...]) -> None:
-    """Too few or too many samples are never made up for or dropped in silence; their tokens still count."""
-    fake.script(completion(*texts))
+def test_more_samples_than_asked_are_an_error(fake: FakeServer) -> None:
+    """Samples are never dropped in silence; their tokens still count."""
+    fake.script(completion("a", "b", "c", "d"))
     reply = ask(fake, Call("reasoner", "generation", PROMPT, sampling=Sampling(1.0, n=3)))
-    assert reply.error == f"asked for 3 samples, the server gave {len(texts)}"
+    assert reply.error == "asked for 3 samples, the server gave 4"
     assert reply.tokens.prompt == 12
+
+
+def test_a_server_that_ignores_n_is_asked_for_each_sample(fake: FakeServer) -> None:
+    """The first call finds it out and asks for the rest alone; later calls ask for each sample alone, all at once."""
+    call = Call("reasoner", "generation", PROMPT, sampling=Sampling(1.0, n=5, seed=7))
+    together = threading.Barrier(5, timeout=5)
+
+    def alone(body: Body) -> Answer:
+        together.wait()
+        return str(body["seed"])
+
+    async def twice() -> tuple[Reply, Reply]:
+        model = Server(fake.uri(), retries=0)
+        fake.script(forever=lambda body: str(body["seed"]))
+        first = await model.complete(call)
+        assert [body["n"] for body in fake.chats] == [5, 1, 1, 1, 1]
+        fake.script(forever=alone)
+        second = await model.complete(call)
+        await model.close()
+        return first, second
+
+    first, second = asyncio.run(twice())
+    assert [body["n"] for body in fake.chats] == [1] * 5
+    assert {str(body["seed"]) for body in fake.chats} == {sample.text for sample in second.samples}
+    assert len({sample.text for sample in second.samples}) == 5
+    assert first.samples == second.samples
+    assert first.tokens == second.tokens == Tokens(60, 0, 15)
+
+
+def test_samples_asked_for_alone_share_no_seed_with_other_calls(fake: FakeServer) -> None:
+    """No two samples of calls that differ only in their sample index draw with one seed; no seed stays no seed."""
+    fake.script(forever="a")
+    for sample in range(3):
+        ask(fake, Call("reasoner", "generation", PROMPT, sample=sample, sampling=Sampling(1.0, n=3, seed=7)))
+    assert len({body["seed"] for body in fake.chats}) == len(fake.chats) == 9
+    fake.script(forever="a")
+    assert len(ask(fake, Call("reasoner", "generation", PROMPT, sampling=Sampling(1.0, n=3))).samples) == 3
+    assert not [body for body in fake.chats if "seed" in body]
+
+
+def test_some_samples_together_and_the_rest_alone(fake: FakeServer) -> None:
+    """What the server gave together is kept, with its scores, and only what is missing is asked for."""
+    letters = replace(LETTERS, sampling=Sampling(1.0, 1, n=3))
+    fake.script(completion("A", "B", logprobs=logprobs(("A", -0.5), top={"A": -0.5})), "C")
+    pieces: list[str] = []
+    reply = ask(fake, letters, on_text=pieces.append)
+    assert [sample.text for sample in reply.samples] == ["A", "B", "C"]
+    assert reply.scores == pytest.approx((-0.5, None, None))
+    assert pieces == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason", "requests"),
+    [
+        (("a", "b", Fault(status=500)), "HTTP 500", 3),
+        (("a", completion("b", "c"), "d"), "asked for 1 samples, the server gave 2", 3),
+        (("a", completion(), "d"), "the reply holds no choices", 3),
+        ((completion("", finish="content_filter"),), "the server's content filter", 1),
+        ((completion(),), "the reply holds no choices", 1),
+    ],
+)
+def test_one_bad_sample_spoils_the_reply(
+    fake: FakeServer, answers: tuple[Answer, ...], reason: str, requests: int
+) -> None:
+    """An error among samples asked for alone is the reply's; what the others cost still counts."""
+    fake.script(*answers)
+    reply = ask(fake, Call("reasoner", "generation", PROMPT, sampling=Sampling(1.0, n=3)))
+    assert str(reply.error).startswith(reason)
+    assert reply.samples == ()
+    assert len(fake.chats) == requests
+    assert reply.tokens.prompt >= 12
 
 
 def test_text_streams_and_adds_up(fake: FakeServer) -> None:

@@ -145,12 +145,33 @@ class Server:
         begin = perf_counter()
         try:
             async with asyncio.timeout(self._timeout * (self._retries + 1)):
-                body = wire.request(call, self._address.model, self._capabilities.logprobs)
-                answer = wire.reply(await self._send(body, on_text), call)
+                answer = await self._sampled(call, on_text)
         except Exception as error:
             answer = Reply(error=explain(error, self._key))
         error_line = answer.error and tidy(answer.error, self._key)
         return replace(answer, error=error_line, seconds=perf_counter() - begin)
+
+    async def _sampled(self, call: Call, on_text: OnText | None) -> Reply:
+        """The reply with all samples; those that the server does not give together are asked for alone, all at once."""
+        body, wanted = wire.request(call, self._address.model, self._capabilities.logprobs), call.sampling.n
+        replies: list[Reply] = []
+        if wanted == 1 or not self._dialect.singles:
+            together = await self._send(body, on_text)
+            given = len(together.choices)
+            short = 0 < given < wanted
+            replies.append(wire.reply(together, call, given if short else wanted))
+            if not short or replies[0].error:
+                return replies[0]
+            self._dialect.singles = True
+        numbers = range(sum(len(reply.samples) for reply in replies), wanted)
+        alone = (self._single(wire.single(body, call, i), call, None if i else on_text) for i in numbers)
+        return wire.merged([*replies, *await asyncio.gather(*alone)])
+
+    async def _single(self, body: wire.Request, call: Call, on_text: OnText | None) -> Reply:
+        try:
+            return wire.reply(await self._send(body, on_text), call, 1)
+        except Exception as error:  # as a reply, so that the tokens of the others still count
+            return Reply(error=explain(error, self._key))
 
     async def close(self) -> None:
         """Close the connections; safe to call twice."""

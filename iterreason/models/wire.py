@@ -57,9 +57,20 @@ def scored(call: Call) -> bool:
     return call.purpose == "readout" and bool(call.choices)
 
 
-def seed(seed: int, sample: int) -> int:
-    """The seed to send: calls that differ only in their sample index must not draw the same sample."""
-    return seed if sample == 0 else int(digest(seed, sample)[:8], 16) >> 1
+def single(body: Request, call: Call, number: int) -> Request:
+    """The body to send for one of a call's samples alone (0-based)."""
+    seeded = {} if call.sampling.seed is None else {"seed": seed(call.sampling.seed, call.sample, number)}
+    return body | {"n": 1} | seeded
+
+
+def seed(seed: int, *place: int) -> int:
+    """The seed to send: calls that differ only in their sample index must not draw the same sample.
+
+    place: the call's sample index, then the sample's number where it is asked for alone; all 0 for the seed itself.
+    """
+    while place and place[-1] == 0:
+        place = place[:-1]
+    return int(digest(seed, *place)[:8], 16) >> 1 if place else seed
 
 
 def _message(message: Message) -> Request:
@@ -78,10 +89,14 @@ def _message(message: Message) -> Request:
 
 @dataclass(slots=True)
 class Dialect:
-    """What a server was found to want instead of the common form; learned from its complaints (HTTP 400)."""
+    """What a server was found to want instead of the common form; learned from its complaints (HTTP 400).
+
+    singles: whether it gives fewer samples than asked, so that each is asked for alone; learned from its replies.
+    """
 
     tokens_field: str = "max_tokens"
     top_logprobs: int = TOP_LOGPROBS
+    singles: bool = False
 
     def fit(self, body: Request) -> Request:
         """The body in this server's form."""
@@ -213,14 +228,26 @@ def _joined(index: int, pieces: Sequence[Choice]) -> Choice:
     )
 
 
-def reply(body: Body, call: Call) -> Reply:
-    """What a chat completion means for a call: samples and scores, or an error that names what is wrong with it."""
+def reply(body: Body, call: Call, wanted: int) -> Reply:
+    """What a chat completion means for a call: samples and scores, or an error that names what is wrong with it.
+
+    wanted: the number of the call's samples that it must hold.
+    """
     choices = sorted(body.choices, key=lambda choice: choice.index)
-    if error := _flaw(choices, call.sampling.n):
+    if error := _flaw(choices, wanted):
         return Reply(tokens=body.counted, error=error)
     samples = tuple(Sample(c.message.content or "", _logprobs(c.tokens), c.finish_reason or "unknown") for c in choices)
     scores = choice_scores(call.choices, choices[0].tokens) if scored(call) else ()
     return Reply(samples, scores, body.counted)
+
+
+def merged(replies: Sequence[Reply]) -> Reply:
+    """One reply of the replies with a call's samples: the first one's scores, all tokens, the first error."""
+    counts = [reply.tokens for reply in replies]
+    tokens = Tokens(sum(c.prompt for c in counts), sum(c.cached for c in counts), sum(c.completion for c in counts))
+    if error := next((reply.error for reply in replies if reply.error), None):
+        return Reply(tokens=tokens, error=error)
+    return Reply(tuple(sample for reply in replies for sample in reply.samples), replies[0].scores, tokens)
 
 
 def _flaw(choices: Sequence[Choice], wanted: int) -> str | None:
