@@ -49,7 +49,7 @@ coverage: install ## the default suite with coverage of lines and branches; fail
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.core --out docs/performance.md $(ARGS)
 
-train-answerer: install ## train the embedded answerer anew (40 minutes on 2 cores); ARGS=--resume goes on
+train-answerer: install ## train the embedded answerer anew (35 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
 
 wheel: install ## build the wheel and the source archive into dist/
