@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from iterreason.api import Reasoner, areason, make_problem, reason, replay
     from iterreason.errors import EpisodeFailed, IterReasonError
     from iterreason.images import load_image
-    from iterreason.memory import Memory
+    from iterreason.memory import Memory, contradictions
     from iterreason.policy import find_policy, shipped
     from iterreason.records import Evidence, Image, Problem, Region, Result, Usage, Verdict
     from iterreason.trace import read_trace, read_traces
@@ -26,7 +26,7 @@ _WHERE = {
     "api": ("Reasoner", "areason", "make_problem", "reason", "replay"),
     "errors": ("EpisodeFailed", "IterReasonError"),
     "images": ("load_image",),
-    "memory": ("Memory",),
+    "memory": ("Memory", "contradictions"),
     "policy": ("find_policy", "shipped"),
     "records": ("Evidence", "Image", "Problem", "Region", "Result", "Usage", "Verdict"),
     "trace": ("read_trace", "read_traces"),
@@ -47,6 +47,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "areason",
+    "contradictions",
     "find_policy",
     "load_image",
     "make_problem",

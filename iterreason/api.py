@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from iterreason.background import Background
+from iterreason.background import Background, aside
 from iterreason.calls import Event
 from iterreason.driver import OnEvents
 from iterreason.errors import BadProblem, EpisodeFailed, Misuse
+from iterreason.folding import same_text
 from iterreason.images import load_image
-from iterreason.memory import EMPTY, Memory
+from iterreason.memory import EMPTY, Memory, SameText
 from iterreason.models import Model
 from iterreason.opening import Opened, open_models
 from iterreason.plan import Plan
@@ -43,8 +45,8 @@ def make_problem(
     id: str = "",
 ) -> Problem:
     """A problem from whatever names its image(s); raises BadImage, BadProblem."""
-    if isinstance(choices, str):
-        raise BadProblem(f"choices must be a list of answers, not the text {choices!r}")
+    if isinstance(choices, str) or not all(isinstance(choice, str) for choice in choices):
+        raise BadProblem(f"choices must be a list of texts, not {choices!r}")
     sources = cast("Sequence[Source]", image if isinstance(image, list | tuple) else [image])
     images = tuple(load_image(source, allow_url=allow_url) for source in sources)
     return Problem(images, question, tuple(choices), context, id=id)
@@ -57,8 +59,10 @@ class Reasoner:
         roles. Where none is named, see docs/library.md.
     policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
+    same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
 
-    Opens its models at the first use; use it as a context manager, or `close()` it.
+    Opens its models at the first use; use it as a context manager, or `close()` it. A model that came as an object is
+    its owner's, and stays open.
     """
 
     def __init__(
@@ -66,18 +70,20 @@ class Reasoner:
         reasoner: str | Model | None = None,
         answerer: str | Model | None = None,
         *,
-        policy: str = "evidence",
+        policy: str | Path = "evidence",
         concurrency: int = 32,
         cache: str | Path | None = None,
         seed: int | None = None,
+        same: SameText = same_text,
     ) -> None:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
-        self._named = find_policy(policy)
+        self._named, self._same = find_policy(str(policy)), same
         self._wanted = (reasoner, answerer)
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
         self._background: Background | None = None
         self._open: Opened | None = None
+        self._busy = 0  # episodes of the one-line call in the making
 
     # -------------------------------------------------------------- one problem
 
@@ -117,7 +123,7 @@ class Reasoner:
         on_events: OnEvents | None = None,
     ) -> Result:
         """`reason` for a running event loop; cancelling it cancels the calls."""
-        problem = make_problem(image, question, choices, context=context, allow_url=allow_url)
+        problem = await aside(lambda: make_problem(image, question, choices, context=context, allow_url=allow_url))
         return await asyncio.wrap_future(self._start().submit(self._one(problem, start, trace, on_events)))
 
     def solve(self, problem: Problem, *, trace: str | Path | None = None, on_events: OnEvents | None = None) -> Result:
@@ -174,13 +180,18 @@ class Reasoner:
 
     def close(self) -> None:
         """Give back models, connections and threads; safe to call twice."""
-        if self._background is not None:
+        if self._background is not None and self._background.usable:
             try:
                 if self._open is not None:
                     self._background.run(self._open.close())
             finally:
                 self._background.close()
         self._background = self._open = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an episode is in the making."""
+        return self._busy > 0
 
     def __enter__(self) -> Reasoner:
         return self
@@ -191,14 +202,23 @@ class Reasoner:
         self.close()
 
     def _start(self) -> Background:
-        if self._background is None:
-            self._background, self._opening = Background(), asyncio.Lock()
+        if self._background is None or not self._background.usable:
+            self._background, self._opening, self._open = Background(), asyncio.Lock(), None
         return self._background
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._start().run(work)
 
     async def _one(
+        self, problem: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
+    ) -> Result:
+        self._busy += 1
+        try:
+            return await self._episode(problem, start, trace, on_events)
+        finally:
+            self._busy -= 1
+
+    async def _episode(
         self, problem: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
     ) -> Result:
         opened = await self._opened()
@@ -225,7 +245,7 @@ class Reasoner:
         async with self._opening:
             if self._open is None:
                 self._open = await open_models(
-                    *self._wanted, self._named, cache=self._cache_path, concurrency=self._concurrency
+                    *self._wanted, self._named, cache=self._cache_path, concurrency=self._concurrency, same=self._same
                 )
         return self._open
 
@@ -241,17 +261,22 @@ def _put_each(queue: SimpleQueue[Any]) -> OnEvents:
 # ------------------------------------------------------------------ the one-line call
 
 _shared: dict[tuple[Any, ...], Reasoner] = {}
+_sharing = Lock()
 
 
-def _shared_reasoner(*key: Any) -> Reasoner:
-    """The Reasoner of the last such call, its models still open; another one closes it."""
-    if key not in _shared:
-        for old in _shared.values():
-            old.close()
-        _shared.clear()
-        reasoner, answerer, policy, seed = key
-        _shared[key] = Reasoner(reasoner, answerer, policy=policy, seed=seed)
-    return _shared[key]
+def _shared_reasoner(
+    reasoner: str | Model | None, answerer: str | Model | None, policy: str | Path, seed: int | None
+) -> Reasoner:
+    """The Reasoner of the last such call, its models still open; others that nobody waits for are closed."""
+    named = find_policy(str(policy))  # by its text: an edited file is another policy
+    models = tuple(m if m is None or isinstance(m, str) else id(m) for m in (reasoner, answerer))
+    key = (*models, named.name, named.hash, seed)
+    with _sharing:
+        for other in [k for k, kept in _shared.items() if k != key and not kept.busy]:
+            _shared.pop(other).close()
+        if key not in _shared:
+            _shared[key] = Reasoner(reasoner, answerer, policy=policy, seed=seed)
+        return _shared[key]
 
 
 def reason(
@@ -260,7 +285,7 @@ def reason(
     choices: Sequence[str] = (),
     *,
     context: str = "",
-    policy: str = "evidence",
+    policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: str | Model | None = None,
     seed: int | None = None,
@@ -281,7 +306,7 @@ async def areason(
     choices: Sequence[str] = (),
     *,
     context: str = "",
-    policy: str = "evidence",
+    policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: str | Model | None = None,
     seed: int | None = None,
@@ -293,9 +318,9 @@ async def areason(
     return await shared.areason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
 
 
-def replay(path: str | Path, *, policy: str | None = None) -> Result:
+def replay(path: str | Path, *, policy: str | Path | None = None) -> Result:
     """The result of a recorded episode again, with no model; with another policy: what it would have been.
 
     Raises BadTrace; NotRecorded where the other policy needs a call that the trace does not hold.
     """
-    return read_trace(Path(path)).replay(find_policy(policy) if policy else None)
+    return read_trace(Path(path)).replay(find_policy(str(policy)) if policy else None)

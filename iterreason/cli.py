@@ -6,6 +6,7 @@ Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misus
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -14,24 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iterreason._version import __version__
-from iterreason.errors import EpisodeFailed, IterReasonError
+from iterreason.errors import EpisodeFailed, IterReasonError, Misuse
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from iterreason.calls import Event
     from iterreason.display import Line
-    from iterreason.records import Problem, Result
+    from iterreason.records import Problem
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character gets '?' instead of nothing at all
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except EpisodeFailed as error:
-        return _failed(error.result, options)
     except IterReasonError as error:
         print(f"iterreason: {error}", file=sys.stderr)
         return error.exit_code
@@ -41,13 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's flush does not raise
         return 1
-
-
-def _failed(result: Result, options: argparse.Namespace) -> int:
-    if options.json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
-    print(f"iterreason: {result.error}", file=sys.stderr)
-    return 1
 
 
 # ------------------------------------------------------------------ what can be typed
@@ -111,7 +106,9 @@ def _ask(options: argparse.Namespace) -> int:
     problem = make_problem(
         options.image, options.question, choices, context=options.context, allow_url=options.allow_url
     )
-    if options.trace and options.trace_images:
+    if options.trace_images and not options.trace:
+        raise Misuse("--trace-images keeps the images beside a trace; name one with --trace FILE")
+    if options.trace_images:
         from iterreason.trace import store_images
 
         store_images(options.trace, problem)
@@ -156,12 +153,14 @@ def _replay(options: argparse.Namespace) -> int:
 
     named = find_policy(options.policy) if options.policy else None
     console = _console(quiet=options.json)
+    failed = False
     for trace in read_traces(options.trace):
         result = trace.replay(named)
+        failed = failed or result.error is not None
         if options.json:
             print(json.dumps(result.to_json(), ensure_ascii=False))
         _print(console, [*result_lines(result)])
-    return 0
+    return 1 if failed else 0
 
 
 def _policies(options: argparse.Namespace) -> int:

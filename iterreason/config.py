@@ -34,9 +34,10 @@ def config_path() -> Path:
     return user_config_path("iterreason") / "config.toml"
 
 
-def choose_models(reasoner: str | None, answerer: str | None) -> Chosen:
+def choose_models(reasoner: str | None, answerer: str | None, *, reasons: bool = True, looks: bool = True) -> Chosen:
     """The models to use: arguments, `ITERREASON_REASONER` / `ITERREASON_ANSWERER`, the config file, else `embedded`.
 
+    reasons, looks: whether a reasoner and an answerer are needed; about one that is not nothing is said.
     Raises BadConfig where the file cannot be used.
     """
     file = _read(config_path())
@@ -44,7 +45,8 @@ def choose_models(reasoner: str | None, answerer: str | None) -> Chosen:
         reasoner or os.environ.get("ITERREASON_REASONER") or file.reasoner,
         answerer or os.environ.get("ITERREASON_ANSWERER") or file.answerer,
     )
-    if absent := [role for role, uri in (("reasoner", named.reasoner), ("answerer", named.answerer)) if not uri]:
+    needed = {"reasoner": reasons or named.answerer == "same", "answerer": looks}
+    if absent := [role for role, need in needed.items() if need and not getattr(named, role)]:
         log.warning(
             "No %s named: using the small embedded one, which knows drawn scenes of coloured shapes only, not"
             " photographs. Name real models with --reasoner / --answerer (reasoner=, answerer=), ITERREASON_REASONER /"

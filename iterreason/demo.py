@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -46,5 +47,5 @@ def problems() -> list[Problem]:
         path = folder / f"{name}.png"
         draw(Scene(shapes, 192, 192, _WHITE)).save(path)
         made.append(make_problem(path, question, choices, id=name))
-    print(f"the images are in {folder}")
+    print(f"the images are in {folder}", file=sys.stderr)
     return made

@@ -16,6 +16,7 @@ from iterreason.calls import (
     RoundBegan,
     VerdictReached,
 )
+from iterreason.memory import contradictions
 from iterreason.records import Evidence, Problem, Result, Retraction, Usage, Verdict
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ def ending_lines(result: Result) -> Iterator[Line]:
         yield Line("answer", f"no answer: not sure enough{_sure(result)}{guess}")
         if result.next_question:
             yield Line("look", f"it would help to know: {clean(result.next_question)}")
+    for one, other in contradictions(result.memory):
+        yield Line(
+            "trouble", f"contradiction: [{one.number}] and [{other.number}] answer the same question differently"
+        )
     yield Line("quiet", f"stopped: {clean(result.stop_reason)}")
     yield Line("quiet", usage_line(result.usage))
     seen = "; the reasoner saw the image" if result.reasoner_sees_image else ""
@@ -214,6 +219,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "rounds": [plain(r) for r in result.rounds],
         "memory": plain(result.memory),
         "usage": asdict(result.usage),
+        "contradictions": [[one.number, other.number] for one, other in contradictions(result.memory)],
         "best_guess": result.best_guess,
         "next_question": result.next_question,
         "error": result.error,

@@ -14,6 +14,7 @@ from iterreason.loop import episode
 from iterreason.memory import EMPTY, Memory
 from iterreason.models import Model
 from iterreason.plan import Plan
+from iterreason.prompts import one_line
 from iterreason.records import Problem, Result
 from iterreason.state import State
 
@@ -47,7 +48,8 @@ class Engine:
         try:
             return _checked(call, await self._models[call.slot].complete(call))
         except Exception as error:  # a model of the user's own may raise; its episode records it and the others go on
-            return Reply(error=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - began)
+            why = one_line(f"{type(error).__name__}: {error}")
+            return Reply(error=why, seconds=time.perf_counter() - began)
 
     async def run(
         self,

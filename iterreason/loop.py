@@ -17,6 +17,7 @@ from iterreason.errors import BadProblem
 from iterreason.folding import match_choice
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
+from iterreason.policy import DIRECT_ESTIMATORS
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
@@ -100,8 +101,10 @@ def _look_first(state: State) -> Steps[None]:
     looks = [Question("", image) for image in images if "caption" in first]
     if "question" in first and len(images) == 1:
         looks.append(Question(state.problem.question.strip()))
-    elif state.policy.verdict_by == "answerer":
-        raise BadProblem(f"policy '{state.plan.named.name}' looks at one image; the problem has {len(images)}")
+    elif state.plan.confidence in DIRECT_ESTIMATORS:
+        raise BadProblem(
+            f"policy '{state.plan.named.name}' asks one image the question itself; the problem has {len(images)}"
+        )
     yield from _look(state, looks)
 
 
@@ -114,7 +117,10 @@ def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
     made = [_look_call(state, question) for question in looks]
     replies = yield from state.make(made)
     for question, call, reply in zip(looks, made, replies, strict=True):
-        _learn(state, question, call, reply)
+        if reply.error != calls.DEADLINE:
+            _learn(state, question, call, reply)
+    if state.ending:
+        raise Ended(state.ending)
     # A question too long for the answerer is the question's fault; the reasoner reads so and can ask another.
     if all(reply.error and not reply.error.startswith("context:") for reply in replies):
         raise Ended("error", f"the answerer failed: {replies[0].error}")
@@ -163,10 +169,17 @@ def _conclude(state: State) -> Steps[Verdict]:
         prompt = _separate(state, "conclude") if state.policy.layout == "separate" else _grown(state)
         schema = verdict_schema(state.problem, state.plan, state.number)
         verdict, text = yield from _generate(
-            state, prompt, schema, lambda text: read_verdict(text, state.problem, state.plan, len(state.memory))
+            state,
+            prompt,
+            schema,
+            lambda text: read_verdict(text, state.problem, state.plan, len(state.memory), state.number),
         )
         state.prompt = prompt.plus("assistant", text)
-    estimate = yield from _estimate(state, verdict)
+    try:
+        estimate = yield from _estimate(state, verdict)
+    except Ended:
+        state.close(verdict, estimated=False)
+        raise
     return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
 
 
@@ -182,7 +195,9 @@ def _grown(state: State) -> Prompt:
 def _direct_verdict(state: State) -> Verdict:
     asked = state.problem.question.strip()
     direct = next(e for e in reversed(state.memory.evidence) if e.question == asked)
-    if direct.kind == "error" or not state.direct:
+    if direct.kind == "error":
+        raise Ended("error", f"the answerer failed: {direct.answer}")
+    if not state.direct:
         said = prompts.one_line(direct.answer, 60)
         raise Ended("error", f"the answerer's reply {said!r} is none of: {', '.join(state.problem.choices)}")
     return Verdict(direct.answer, cites=(direct.number,))
@@ -208,6 +223,8 @@ def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T
 
 def _reasoner(state: State, call: Call) -> Steps[Reply]:
     (reply,) = yield from state.make([call])
+    if reply.error == calls.DEADLINE and state.ending:
+        raise Ended(state.ending)
     if reply.error and reply.error.startswith("context:"):
         raise Ended("budget: context")
     if reply.error:

@@ -53,10 +53,17 @@ class Plan:
         return replace(self, named=named, confidence=self.confidence if self.confidence in listed else listed[0])
 
 
-def resolve(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> Plan:
+def resolve(
+    named: NamedPolicy,
+    reasoner: Capabilities | None,
+    answerers: Sequence[Capabilities],
+    *,
+    same: SameText = same_text,
+) -> Plan:
     """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
 
-    reasoner: None only where the policy takes its verdict from the answerer.
+    reasoner: None only where the policy takes its verdict from the answerer. same: whether two questions, or two
+    answers, are the same; by default after folding case, punctuation, articles and number words.
     """
     policy = named.policy
     if policy.verdict_by == "reasoner":
@@ -75,7 +82,7 @@ def resolve(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequen
     used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
     context = used.context_tokens if used else None
     lookers = tuple(a.model for a in answerers) if policy.looks else ()
-    return Plan(named, usable[0], used.model if used else "", lookers, context)
+    return Plan(named, usable[0], used.model if used else "", lookers, context, same)
 
 
 def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:

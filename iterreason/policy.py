@@ -188,7 +188,8 @@ class Policy:
     @property
     def looks(self) -> bool:
         """Whether an episode ever looks at the image."""
-        return bool(self.look.first) or (self.rounds.questions > 0 and self.rounds.max > 1)
+        asks = self.rounds.questions > 0 and (self.rounds.max > 1 or self.layout == "separate")
+        return bool(self.look.first) or asks
 
 
 def _faults(policy: Policy) -> list[str]:
@@ -209,6 +210,8 @@ def _faults(policy: Policy) -> list[str]:
         )
     if direct and policy.verdict_by == "reasoner" and "question" not in policy.look.first:
         faults.append(f"confidence '{direct[0]}' needs 'question' in look.first: it is of the direct answer")
+    if policy.layout == "separate" and policy.verdict_by == "reasoner" and not policy.rounds.questions:
+        faults.append("layout 'separate' asks in every round; rounds.questions must be at least 1")
     if policy.rounds.min > policy.rounds.max:
         faults.append(f"rounds.min = {policy.rounds.min} is more than rounds.max = {policy.rounds.max}")
     return faults

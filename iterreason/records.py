@@ -185,12 +185,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round: its verdict, the numbers of the evidence found in it, and the stop rules that held at its end."""
+    """One round: its verdict, the numbers of the evidence found in it, and the stop rules that held at its end.
+
+    estimated: False where the episode ended before the verdict's confidence was estimated.
+    """
 
     number: int
     verdict: Verdict
     evidence: tuple[int, ...] = ()
     stops: tuple[str, ...] = ()
+    estimated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,12 +129,12 @@ def _validate(kind: type[_QuestionsReply], text: str) -> Any:
         raise Unreadable(f"'{where}': {fault['msg']}") from None
 
 
-def read_verdict(text: str, problem: Problem, plan: Plan, known: int) -> Verdict:
-    """Read a concluding reply; `known` is how much evidence there is to cite. Raises Unreadable."""
+def read_verdict(text: str, problem: Problem, plan: Plan, known: int, number: int) -> Verdict:
+    """Read the concluding reply of a round; `known` is how much evidence there is to cite. Raises Unreadable."""
     reply = _validate(_VerdictReply, text)
     said = str(reply.answer).lower() if isinstance(reply.answer, bool) else str(reply.answer)
     return Verdict(
-        answer=_read_answer(said, problem, may_be_unsure=plan.policy.layout == "separate"),
+        answer=_read_answer(said, problem, plan, number),
         rationale=_cut(reply.rationale, plan.policy.reasoner.rationale_chars),
         cites=tuple(dict.fromkeys(n for n in reply.cites if 1 <= n <= known)),
         missing=_cut(reply.missing, plan.policy.reasoner.question_chars),
@@ -151,11 +151,13 @@ def read_questions(text: str, problem: Problem, plan: Plan) -> tuple[Question, .
     return questions
 
 
-def _read_answer(said: str, problem: Problem, may_be_unsure: bool) -> str | None:
+def _read_answer(said: str, problem: Problem, plan: Plan, number: int) -> str | None:
     said = " ".join(said.split())
     if (named := match_choice(said, problem.choices)) is not None:
         return named
-    if may_be_unsure and same_text(said, NOT_SURE):
+    if plan.policy.layout == "separate" and same_text(said, NOT_SURE):
+        if number == plan.policy.rounds.max:
+            raise Unreadable("this is the last round; 'answer' must be the most likely answer")
         return None
     if problem.choices:
         raise Unreadable(f"'answer' is {_cut(said, 60)!r}; it must be one of: {', '.join(problem.choices)}")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from iterreason import calls
 from iterreason.calls import Call, Event, Prompt, Reply, Returned, Turn
+from iterreason.errors import BadProblem
 from iterreason.memory import EMPTY, Memory
 from iterreason.plan import Plan
 from iterreason.policy import Policy
@@ -45,6 +46,7 @@ class State:
     prompt: the conversation with the reasoner so far; rendered: the memory as far as it is in there.
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
     direct: the answerer's own candidates for the question. wanted: looks that a person asked for.
+    ending: why no further call may be made.
     """
 
     problem: Problem
@@ -60,6 +62,7 @@ class State:
     rendered: Memory = EMPTY
     direct: tuple[Candidate, ...] = ()
     wanted: list[Question] = field(default_factory=list)
+    ending: str | None = None
 
     @property
     def policy(self) -> Policy:
@@ -74,8 +77,11 @@ class State:
     # -------------------------------------------------------------- handing out calls
 
     def make(self, wanted: Sequence[Call]) -> Steps[tuple[Reply, ...]]:
-        """Have the calls made, all at once; raises Ended where the budget or a person ends the episode."""
-        if over := over_budget(self.policy.budget, self.usage, len(wanted)):
+        """Have the calls made, all at once; raises Ended where the budget or a person has ended the episode.
+
+        What came of the last calls before the end is still taken in.
+        """
+        if over := self.ending or over_budget(self.policy.budget, self.usage, len(wanted)):
             raise Ended(over)
         seconds = self.policy.budget.seconds
         left = None if seconds is None else seconds - self.usage.elapsed_seconds
@@ -83,9 +89,9 @@ class State:
         self._account(wanted, returned)
         stopped = [self._heed(note) for note in returned.notes]
         if any(reply.error == calls.DEADLINE for reply in returned.replies):
-            raise Ended("budget: seconds")
-        if any(stopped):
-            raise Ended("stopped by a person")
+            self.ending = "budget: seconds"
+        elif any(stopped):
+            self.ending = "stopped by a person"
         return returned.replies
 
     def take_events(self) -> tuple[Event, ...]:
@@ -113,17 +119,25 @@ class State:
         if isinstance(note, calls.Told):
             self.add("told", "", note.fact, None, "person")
         elif isinstance(note, calls.Asked):
-            self.wanted.append(note.question)
+            self._want(note.question)
         elif isinstance(note, calls.Looked):
-            self.wanted.append(Question("", note.image, note.region))
+            self._want(Question("", note.image, note.region))
         elif isinstance(note, calls.Vetoed):
             self._withdraw(note.number)
         return isinstance(note, calls.Stopped)
+
+    def _want(self, question: Question) -> None:
+        if not 0 <= question.image < len(self.problem.images):
+            count = len(self.problem.images)
+            raise BadProblem(f"there is no image {question.image + 1}; the problem has {count}")
+        self.wanted.append(question)
 
     def _withdraw(self, number: int) -> None:
         if 1 <= number <= len(self.memory) and number not in self.memory.withdrawn:
             retraction = Retraction(number, "person")
             self.memory = self.memory.plus(retraction)
+            if self.memory[number].question == self.problem.question.strip():
+                self.direct = ()
             self.events.append(calls.EvidenceWithdrawn(retraction))
 
     # -------------------------------------------------------------- what happens in a round
@@ -149,20 +163,30 @@ class State:
         self.memory = self.memory.plus(found)
         self.events.append(calls.EvidenceFound(found))
 
-    def close(self, verdict: Verdict) -> str | None:
+    def close(self, verdict: Verdict, *, estimated: bool = True) -> str | None:
         """End a round with its verdict; gives the reason to stop, if a rule holds."""
         so_far = [*self.verdicts, verdict]
         held = tuple(why for rule in self.plan.rules if (why := rule(so_far, self.memory)) is not None)
         found = tuple(e.number for e in self.memory.evidence if e.round == self.number)
-        self.rounds.append(Round(self.number, verdict, found, held))
+        self.rounds.append(Round(self.number, verdict, found, held, estimated))
         self.events.append(calls.VerdictReached(self.number, verdict))
-        return held[0] if held and self.number >= self.policy.rounds.min else None
+        may_stop = self.number >= self.policy.rounds.min and not self.wanted
+        return held[0] if held and may_stop else None
+
+    def _standing_verdict(self) -> Verdict:
+        """The last verdict; where the end came before its confidence was estimated, the last that has one."""
+        if not self.rounds:
+            return Verdict(None)
+        last = self.rounds[-1].verdict
+        if self.rounds[-1].estimated:
+            return last
+        return next((r.verdict for r in reversed(self.rounds) if r.estimated), last)
 
     def result(self, reason: str, error: str | None) -> Result:
         """The episode's result: the last verdict's answer, unless it failed or is not sure enough."""
-        verdict = self.rounds[-1].verdict if self.rounds else Verdict(None)
-        sure = verdict.confidence
-        gives = error is None and (sure is None or sure >= self.policy.abstain_below)
+        verdict = self._standing_verdict()
+        sure, needed = verdict.confidence, self.policy.abstain_below
+        gives = error is None and (needed == 0 or (sure is not None and sure >= needed))
         answer = verdict.answer if gives else None
         abstains = answer is None and error is None
         return Result(

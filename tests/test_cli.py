@@ -146,6 +146,7 @@ def test_policies_and_models_are_listed(here):
         (("ask", "a.png", "Is it?", "--reasoner", "scripted:no.jsonl", "--answerer", "same"), "no.jsonl"),
         (("ask", "a.png", "Is it?", "--seed", "soon"), "invalid int value: 'soon'"),
         (("ask", "a.png"), "required"),
+        (("ask", "a.png", "Is it?", "--trace-images", *MODELS), "name one with --trace FILE"),
         (("replay", "no.jsonl"), "cannot read the trace"),
         (("replay", "looks.jsonl"), "is not a trace"),
         (("policies", "evidense"), "did you mean 'evidence'?"),
@@ -209,6 +210,48 @@ def test_a_closed_pipe_is_no_traceback(here):
     done = subprocess.run(["bash", "-c", command], cwd=here, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_reader_that_leaves_ends_the_episode(here):
+    """`iterreason ask … | head -1` ends by itself, without a traceback."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m iterreason {' '.join(map(repr, ASK))} | head -1"],
+        cwd=here, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Is it red?" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_a_model_loads_ends_at_once(here):
+    """Loading a model takes a minute the first time; an interrupt does not wait for it."""
+    code = (
+        "import time, sys, iterreason.models as models, iterreason.cli as cli\n"
+        "models._load = lambda *a: (print('loading', file=sys.stderr, flush=True), time.sleep(60))\n"
+        "sys.exit(cli.main(['ask', 'a.png', 'Is it?', '--reasoner', 'embedded', '--answerer', 'embedded']))"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=here, stderr=subprocess.PIPE, text=True)
+    assert program.stderr is not None
+    assert "loading" in program.stderr.readline()
+    began = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert (program.returncode, "Traceback" in errors) == (130, False)
+
+
+def test_a_terminal_without_the_characters_is_no_error(here):
+    """Where the output cannot show a character it shows another."""
+    done = run(here, *ASK, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, "answer: yes" in done.stdout) == (0, True)
+
+
+def test_replaying_a_failure_is_a_failure(here):
+    """`replay` of an episode that ended with an error tells it, with the exit code of `ask`."""
+    (here / "reasons.jsonl").write_text('{"error": "out of memory"}')
+    assert run(here, *ASK, "--trace", "t.jsonl").returncode == 1
+    replayed = run(here, "replay", "t.jsonl")
+    assert replayed.returncode == 1
+    assert "error: the reasoner failed: out of memory" in replayed.stdout
 
 
 def test_no_secret_reaches_trace_output_or_error(here):

@@ -296,3 +296,21 @@ def test_the_cost_counts_what_there_was():
     """Only kinds of calls that were made are named, one of a kind in the singular."""
     assert usage_line(Usage(generations=1, looks=2)).startswith("cost: 1 generation, 2 looks; ")
     assert transcript(BARE) == str(BARE)
+
+
+def test_contradictions_are_shown():
+    """Evidence that answers one question in two ways is pointed out, in the transcript and in the JSON."""
+    from written import Script, plan, problem, scored, verdict
+
+    from iterreason.loop import episode
+
+    answers = iter(["caption", "yes", "red", "blue"])
+    strict = plan(questions="questions = 2")
+    script = Script([verdict("yes", "what colour is it?"), verdict("yes")], scored(0.6, 0.4), lambda q: next(answers))
+    from iterreason.calls import Asked
+    from iterreason.records import Question
+
+    script.notes = {2: (Asked(Question("What colour is it?")),)}
+    result = script.play(episode(problem(), strict))
+    assert result.to_json()["contradictions"] == [[3, 4]]
+    assert "contradiction: [3] and [4] answer the same question differently" in str(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_one_failure_is_its_episodes_alone():
         None,
         "the answerer failed: ConnectionError: gone",
         None,
-        "policy 'direct' looks at one image; the problem has 2",
+        "policy 'direct' asks one image the question itself; the problem has 2",
     ]
     assert seen == dict(enumerate(results))
     assert [r.problem for r in results] == problems
@@ -174,13 +175,13 @@ def test_reason_answers_a_question_about_a_file(tmp_path):
 
 
 def test_the_one_line_call_keeps_models_open(tmp_path):
-    """`reason()` twice with the same models opens them once; other models close the first."""
+    """`reason()` with other models in between works as if each had its own; a model of the caller's stays open."""
     first, second = Written(), Written(answer="no")
     path = picture(tmp_path)
     for model, wanted in ((first, "yes"), (first, "yes"), (second, "no")):
         result = one_line_reason(path, "Is it red?", ["yes", "no"], reasoner=model, answerer=model)
         assert result.best_guess == wanted
-    assert (first.closed, second.closed) == (1, 0)
+    assert (first.closed, second.closed) == (0, 0)
 
 
 def test_reason_works_inside_a_running_event_loop(tmp_path):
@@ -271,21 +272,20 @@ def test_an_interrupt_cancels_the_work(tmp_path):
 
 
 def test_models_are_closed_when_the_policy_does_not_fit():
-    """What was opened is closed again when resolving fails."""
+    """When resolving fails nothing of ours stays open, and the caller's own model is left as it is."""
     model = Written()
     blind = Scripted([], images=False, looks=False)
     with Reasoner(model, blind) as reasoner, pytest.raises(BadPolicy):
         reasoner.open()
-    assert model.closed == 1
+    assert model.closed == 0
 
 
 def test_one_model_can_play_both_roles():
-    """`answerer="same"` gives both roles to one model, and closes it once."""
+    """`answerer="same"` gives both roles to one model."""
     model = Written()
     with Reasoner(model, "same") as reasoner:
         assert reasoner.solve(problem()).answer == "yes"
     assert {c.slot for c in model.calls} == {"reasoner", "answerer:0"}
-    assert model.closed == 1
 
 
 def test_direct_opens_no_reasoner():
@@ -358,6 +358,61 @@ def test_a_torn_trace_is_resumed_cleanly(tmp_path):
         trace.write_text(text[:cut])
         again = reasoner.reason(path, "Is it red?", ["yes", "no"], trace=trace)
     assert replay(trace).memory == again.memory == result.memory
+
+
+def test_one_line_calls_at_once_do_not_end_each_other(tmp_path):
+    """Two policies in flight through the one-line call both come to their end."""
+    model, path = Written(pause=0.01), picture(tmp_path)
+
+    async def both() -> list[str | None]:
+        calls = (areason(path, "Is it red?", ["yes", "no"], policy=p, reasoner=model, answerer=model) for p in POLICIES)
+        return [r.answer for r in await asyncio.gather(*calls)]
+
+    assert asyncio.run(both()) == ["yes", "yes"]
+
+
+POLICIES = ("evidence", "direct")
+
+
+def test_an_edited_policy_file_is_another_policy(tmp_path):
+    """The one-line call takes the file as it is now."""
+    model, path, mine = Written(), picture(tmp_path), tmp_path / "mine.toml"
+    hashes = set()
+    for threshold in ("0.9", "0.8"):
+        mine.write_text(find_policy("evidence").text.replace("confident = 0.9", f"confident = {threshold}"))
+        hashes.add(
+            one_line_reason(path, "Is it?", ["yes", "no"], policy=mine, reasoner=model, answerer=model).policy_hash
+        )
+    assert len(hashes) == 2
+
+
+def test_a_callback_that_ends_the_program_ends_it():
+    """`sys.exit` in a callback is raised where the caller waits; nothing hangs."""
+    with Reasoner(Written(), Written()) as reasoner, pytest.raises(SystemExit):
+        reasoner.solve(problem(), on_events=lambda events: sys.exit(3))
+
+
+def test_a_callback_cannot_wait_for_its_own_reasoner():
+    """Asking the same reasoner from its callback would wait for itself; it is refused."""
+    with Reasoner(Written(), Written()) as reasoner, pytest.raises(Misuse, match="callback"):
+        reasoner.solve(problem(), on_events=lambda events: print(reasoner.solve(problem())))
+
+
+def _solve_in_child(reasoner: Reasoner, answers) -> None:
+    answers.put(reasoner.solve(problem()).answer)
+
+
+def test_a_forked_process_goes_on_by_itself():
+    """A reasoner used before a fork works in the child, which has none of the parent's threads."""
+    context = multiprocessing.get_context("fork")
+    with Reasoner(Written(), Written()) as reasoner:
+        reasoner.solve(problem())
+        answers = context.SimpleQueue()
+        child = context.Process(target=_solve_in_child, args=(reasoner, answers))
+        child.start()
+        child.join(20)
+        assert child.exitcode == 0
+        assert answers.get() == "yes"
 
 
 # ------------------------------------------------------------------ the reply cache

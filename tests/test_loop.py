@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from written import Script, image, plan, policy, problem, said, scored, verdict
+from written import ABLE, Script, image, plan, policy, problem, said, scored, verdict
 
 from iterreason import calls
 from iterreason.calls import DEADLINE, Asked, Capabilities, Looked, Reply, Sample, Stopped, Tokens, Told, Vetoed, View
@@ -228,7 +228,7 @@ def test_direct_refuses_an_answer_that_is_no_choice():
 
 def test_direct_refuses_several_images():
     """One look cannot answer for two images, and says so before any call."""
-    with pytest.raises(BadProblem, match="one image; the problem has 2"):
+    with pytest.raises(BadProblem, match="the problem has 2"):
         next(episode(problem(images=2), plan("direct")))
 
 
@@ -271,15 +271,15 @@ def test_idealgpt_has_a_prompt_for_each_step():
 
 
 def test_idealgpt_must_answer_in_the_last_round():
-    """The last round's prompt asks for a forced guess."""
+    """The last round's prompt asks for a forced guess, and 'not sure' is asked again there."""
     ask = '{"questions": ["is thing %d red?"]}'
     unsure = '{"answer": "not sure"}'
     replies = [text for n in range(4) for text in (ask % n, unsure)]
-    script = Script(replies, scored(0.4, 0.6))
+    script = Script([*replies, verdict("no")], scored(0.4, 0.6))
     result = script.play(episode(problem(), plan("idealgpt")))
-    assert result.stop_reason == "budget: rounds"
-    assert result.answer is None
-    assert "you must choose one" in script.calls[-1].prompt.messages[0].text
+    assert (result.answer, result.stop_reason, result.usage.reasks) == ("no", "answered", 1)
+    last = [c for c in script.calls if c.purpose == "generation"][-1]
+    assert "you must choose one" in last.prompt.messages[0].text
 
 
 def test_several_images_are_captioned_and_asked_about_by_number():
@@ -394,3 +394,86 @@ def test_evidence_from_an_earlier_episode_is_of_no_round_of_this_one():
     result = second.play(episode(problem("Is it a fire engine?"), plan(), start=known))
     assert [e.round for e in result.memory.evidence] == [0, 0, 0, 0, 0, 2]
     assert [r.evidence for r in result.rounds] == [(), (6,)]
+
+
+def test_a_verdict_that_was_paid_for_is_kept():
+    """Where the budget or the read-out ends the episode after a generation, its verdict is in the result, unestimated;
+    the answer is that of the last verdict that was estimated."""
+    named = policy("evidence", abstain_below="abstain_below = 0.5\nbudget.calls = 3")
+    script = Script([verdict("yes", "is it red?")])
+    result = script.play(episode(problem(), plan().with_policy(named)))
+    assert (result.stop_reason, result.best_guess, result.answer) == ("budget: calls", "yes", None)
+    assert [r.estimated for r in result.rounds] == [False]
+    failed = Script([verdict("yes", "is it red?")], Reply(error="HTTP 500"))
+    result = failed.play(episode(problem(), plan()))
+    assert (result.error, result.best_guess) == ("the reasoner failed: HTTP 500", "yes")
+    named = policy("evidence", abstain_below="abstain_below = 0.5\nbudget.calls = 6")
+    script = Script([verdict("yes", "is it red?"), verdict("no", "is it blue?")], scored(0.8, 0.2))
+    result = script.play(episode(problem(), plan().with_policy(named)))
+    assert (result.answer, result.confidence, [r.estimated for r in result.rounds]) == ("yes", 0.8, [True, False])
+
+
+def test_without_a_confidence_there_is_no_answer_where_one_is_wanted():
+    """A read-out that reports none of the letters leaves the confidence unknown; a policy with a threshold abstains."""
+    script = Script([verdict("yes")], scored(None, None))
+    result = script.play(episode(problem(), plan(min=ONE)))
+    assert (result.answer, result.confidence, result.best_guess) == (None, None, "yes")
+    assert result.rounds[0].verdict.outside == 1.0
+
+
+def test_what_arrived_before_the_deadline_is_learned():
+    """Of a turn that the deadline cuts, the replies that came are evidence."""
+    named = policy("evidence", abstain_below="abstain_below = 0.5\nbudget.seconds = 10")
+    script = Script([], look=lambda q: "two circles" if not q else Reply(error=DEADLINE))
+    result = script.play(episode(problem(), plan().with_policy(named)))
+    assert result.stop_reason == "budget: seconds"
+    assert [e.answer for e in result.memory.evidence] == ["two circles"]
+
+
+def test_what_a_person_asked_last_is_still_looked_at():
+    """No rule stops the loop while a person's own question waits; one about an image that is not there is refused."""
+    notes = {6: (Asked(Question("is it night?")),)}
+    replies = [verdict("yes", "is it red?"), verdict("yes", "is it blue?"), verdict("yes")]
+    script = Script(replies, scored(0.95, 0.05), notes=notes)
+    result = script.play(episode(problem(), plan()))
+    assert "is it night?" in [e.question for e in result.memory.evidence]
+    assert len(result.rounds) == 3
+    with pytest.raises(BadProblem, match="no image 8"):
+        Script(replies, notes={1: (Asked(Question("is it?", 7)),)}).play(episode(problem(), plan()))
+
+
+def test_a_withdrawn_direct_answer_counts_no_more():
+    """After a veto of the direct look, `agreement` has nothing to agree with."""
+    agreeing = plan(confidence='confidence = ["agreement"]')
+    script = Script([verdict("yes", "is it red?"), verdict("yes")], notes={2: (Vetoed(2),)})
+    result = script.play(episode(problem(), agreeing))
+    assert [r.verdict.confidence for r in result.rounds] == [None, None]
+
+
+def test_agreement_needs_one_image():
+    """With several images there is no direct look to agree with; that is said before any call."""
+    with pytest.raises(BadProblem, match="the problem has 2"):
+        next(episode(problem(images=2), plan(confidence='confidence = ["agreement"]')))
+
+
+def test_the_direct_verdict_says_why_it_failed():
+    """An empty answer is told as such, not as an answer outside the choices."""
+    script = Script([], look=lambda q: " ")
+    assert script.play(episode(problem(), plan("direct"))).error == "the answerer failed: the answer is empty"
+
+
+def test_an_older_layout_may_ask_in_its_only_round():
+    """A policy that asks and concludes apart looks at the image even with one round and no first look."""
+    one = policy("idealgpt", max="max = 1", first="first = []")
+    script = Script(['{"questions": ["is it red?"]}', verdict("yes")], scored(0.9, 0.1))
+    result = script.play(episode(problem(), resolve(one, ABLE, [ABLE])))
+    assert script.purposes == ["generation", "look", "generation", "readout"]
+    assert result.memory[1].model == "written"
+
+
+def test_the_comparison_can_be_replaced():
+    """What counts as the same question is a function that the caller may bring."""
+    loose = resolve(policy("evidence"), ABLE, [ABLE], same=lambda one, other: one.split()[-1] == other.split()[-1])
+    script = Script([verdict("yes", "is it red?", "was it ever red?", "is it blue?"), verdict("yes")], scored(0.6, 0.4))
+    script.play(episode(problem(), loose))
+    assert [c.look.question for c in script.turns[3].calls if c.look] == ["is it red?", "is it blue?"]

@@ -58,7 +58,7 @@ VALID = verdict(
 
 
 def read(text: str, about: Problem = YES_NO, by=EVIDENCE, known: int = 9) -> Verdict:
-    return read_verdict(text, about, by, known)
+    return read_verdict(text, about, by, known, 1)
 
 
 def fault(text: str, **more) -> str:
@@ -218,7 +218,7 @@ def test_noise_takes_bounded_time(unit):
     began = time.process_time()
     for text in (noise, "<think>" + noise + VALID):
         with pytest.raises(Unreadable):
-            read_verdict(text, YES_NO, EVIDENCE, 3)
+            read_verdict(text, YES_NO, EVIDENCE, 3, 1)
     assert time.process_time() - began < 1
 
 
@@ -557,7 +557,7 @@ def test_a_reply_that_follows_its_schema_is_read(name, data):
         return
     if name == "odd choices":
         about = problem(choices=schema["properties"]["answer"]["enum"])
-    result = read_verdict(text, about, by, 999)
+    result = read_verdict(text, about, by, 999, 1)
     assert len(result.questions) == len(value.get("questions", ()))
     assert result.rationale == value["rationale"]
     assert result.stated == value.get("confidence")

@@ -10,18 +10,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from iterreason.background import aside
 from iterreason.calls import Call, Capabilities, Reply
 from iterreason.errors import UnknownModel, unknown
 
 OnText = Callable[[str], None]
 
 
+@runtime_checkable
 class Model(Protocol):
     """Anything that answers calls.
 
@@ -78,7 +79,7 @@ async def open_model(uri: str, role: BackendRole) -> Model:
         from iterreason.models.scripted import Scripted
 
         return Scripted.open(Path(rest))
-    return await asyncio.to_thread(_load, scheme, rest, role)
+    return await aside(lambda: _load(scheme, rest, role))
 
 
 def _load(scheme: str, rest: str, role: BackendRole) -> Model:
