@@ -10,6 +10,7 @@ A JSON object a line. The reply to a call is the first unused line whose conditi
 
 Conditions: `slot`, `purpose`, `question` (of a look; empty for a caption), `contains` (in the last message). `repeat`
 lines are never used up. A first line `{"capabilities": {…}}` says what the model can do; without it, everything.
+The model's name holds a hash of the file, so that a reply cache tells apart two files of one name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,9 +83,10 @@ class Scripted:
     def open(cls, path: Path) -> Scripted:
         """Read a script; raises UnknownModel where the file is not one."""
         try:
-            values = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            data = path.read_bytes()
+            values = [json.loads(line) for line in data.decode().splitlines() if line.strip()]
             first = values.pop(0) if values and "capabilities" in values[0] else {"capabilities": {}}
-            return cls(values, f"scripted:{path.name}", **first["capabilities"])
+            return cls(values, f"scripted:{path.name}#{sha256(data).hexdigest()[:8]}", **first["capabilities"])
         except (OSError, ValueError, TypeError) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise UnknownModel(f"scripted:{path} cannot be used: {why}") from None
