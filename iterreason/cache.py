@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from iterreason.calls import Call, Capabilities, Reply
 from iterreason.errors import Misuse
 from iterreason.models import Model, OnText
 
+log = logging.getLogger("iterreason")
+
 
 @cache
-def _replies() -> TypeAdapter[Reply]:
-    return TypeAdapter(Reply)
+def _replies() -> TypeAdapter[tuple[Reply]]:
+    # in a tuple, since a dataclass takes no config from outside; a log-probability of -inf must not become null
+    return TypeAdapter(tuple[Reply], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 class ReplyCache:
     """Replies in an SQLite file, keyed by model and call; safe for several processes.
 
     A call's key holds its sample index and how many samples it wants, so that five votes stay five samples. Errors are
-    never kept.
+    never kept. What the file cannot give or take costs a call and a line in the log, never an episode.
+
+    patience: seconds to wait for another writer.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience: float = 5.0) -> None:
+        self._path = path
         try:
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=patience, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(
@@ -39,13 +46,30 @@ class ReplyCache:
 
     def get(self, model: str, key: str) -> Reply | None:
         """The reply kept for this call to this model."""
-        row = self._db.execute("SELECT reply FROM replies WHERE model = ? AND key = ?", (model, key)).fetchone()
-        return None if row is None else _replies().validate_json(row[0])
+        try:
+            row = self._db.execute("SELECT reply FROM replies WHERE model = ? AND key = ?", (model, key)).fetchone()
+            return None if row is None else _replies().validate_json(row[0])[0]
+        except sqlite3.Error as error:
+            log.warning("the reply cache %s could not be read: %s", self._path, error)
+        except ValidationError:
+            log.warning("the reply cache %s holds no reply where one should be; it is asked for again", self._path)
+            self._write("DELETE FROM replies WHERE model = ? AND key = ?", model, key)
+        return None
 
     def put(self, model: str, key: str, reply: Reply) -> None:
         """Keep a reply; the first one kept stays."""
-        kept = (model, key, _replies().dump_json(reply))
-        self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", kept)
+        try:
+            kept = _replies().dump_json((reply,))
+        except ValueError as error:  # half a surrogate pair, which is no UTF-8
+            log.warning("a reply was not kept in %s: %s", self._path, error)
+        else:
+            self._write("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", model, key, kept)
+
+    def _write(self, statement: str, *values: str | bytes) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            log.warning("the reply cache %s could not be written: %s", self._path, error)
 
     def close(self) -> None:
         """Close the file."""
