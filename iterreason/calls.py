@@ -16,7 +16,7 @@ Purpose = Literal["generation", "readout", "reask", "look"]
 DEADLINE = "deadline"  # the error of a call that the episode's time budget cut off
 
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # nothing in it refers to itself
 
 
 def digest(*parts: Any) -> str:

@@ -29,7 +29,7 @@ class Memory:
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """All evidence, withdrawn or not, in order of its numbers."""
-        return tuple(e for e in self.entries if isinstance(e, Evidence))
+        return tuple([e for e in self.entries if isinstance(e, Evidence)])
 
     @property
     def withdrawn(self) -> frozenset[int]:
@@ -40,12 +40,14 @@ class Memory:
     def standing(self) -> tuple[Evidence, ...]:
         """The evidence that still counts: neither withdrawn nor an error."""
         gone = self.withdrawn
-        return tuple(e for e in self.evidence if e.number not in gone and e.kind != "error")
+        return tuple(
+            [e for e in self.entries if isinstance(e, Evidence) and e.number not in gone and e.kind != "error"]
+        )
 
     @property
     def next_number(self) -> int:
         """The number that the next evidence gets."""
-        return len(self.evidence) + 1
+        return len(self) + 1
 
     def __getitem__(self, number: int) -> Evidence:
         if number < 1:
@@ -56,7 +58,7 @@ class Memory:
         return iter(self.evidence)
 
     def __len__(self) -> int:
-        return len(self.evidence)
+        return sum([isinstance(e, Evidence) for e in self.entries])
 
 
 EMPTY = Memory()
@@ -70,7 +72,7 @@ def known_before(memory: Memory) -> Memory:
 def repeated(memory: Memory, question: Question, same: SameText = same_text) -> Evidence | None:
     """The standing evidence that already answers this question about this image and region."""
     for known in memory.standing:
-        where = (known.image, known.region) == (question.image, question.region)
+        where = known.image == question.image and known.region == question.region
         if where and known.kind == "answer" and same(known.question, question.text):
             return known
     return None

@@ -17,13 +17,23 @@ NONE_OF_THESE = "none of these"
 
 
 @lru_cache(maxsize=512)
-def _template(text: str) -> Template:
-    return Template(text.strip())
+def _form(text: str) -> str:
+    """The text for `str.format`, which is several times as fast as `Template`."""
+    form, end, text = "", 0, text.strip()
+    for found in Template.pattern.finditer(text):
+        name = found["named"] or found["braced"]
+        form += _escaped(text[end : found.start()]) + ("$" if found["escaped"] else f"{{{name}}}")
+        end = found.end()
+    return form + _escaped(text[end:])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def fill(text: str, **values: object) -> str:
     """The text with its `$names` filled in."""
-    return _template(text).substitute(values)
+    return _form(text).format_map(values)
 
 
 def one_line(text: str, limit: int = MAX_EVIDENCE_CHARS) -> str:

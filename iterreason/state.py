@@ -100,17 +100,22 @@ class State:
         return events
 
     def _account(self, made: Sequence[Call], returned: Returned) -> None:
-        usage = self.usage
-        counts = dict.fromkeys(_COUNTED.values(), 0)
+        counts = {name: getattr(self.usage, name) for name in _COUNTED.values()}
         for call in made:
             counts[_COUNTED[call.purpose]] += 1
-        tokens = [reply.tokens for reply in returned.replies]
+        prompt = cached = completion = 0
+        seconds = 0.0
+        for reply in returned.replies:
+            tokens = reply.tokens
+            prompt, cached, completion = prompt + tokens.prompt, cached + tokens.cached, completion + tokens.completion
+            seconds += reply.seconds
+        usage = self.usage
         self.usage = Usage(
-            **{name: getattr(usage, name) + count for name, count in counts.items()},
-            prompt_tokens=usage.prompt_tokens + sum(t.prompt for t in tokens),
-            cached_tokens=usage.cached_tokens + sum(t.cached for t in tokens),
-            completion_tokens=usage.completion_tokens + sum(t.completion for t in tokens),
-            call_seconds=usage.call_seconds + sum(r.seconds for r in returned.replies),
+            **counts,
+            prompt_tokens=usage.prompt_tokens + prompt,
+            cached_tokens=usage.cached_tokens + cached,
+            completion_tokens=usage.completion_tokens + completion,
+            call_seconds=usage.call_seconds + seconds,
             elapsed_seconds=usage.elapsed_seconds + returned.elapsed,
         )
 

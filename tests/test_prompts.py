@@ -351,3 +351,17 @@ def test_the_most_probable_comes_first():
     """Equal candidates keep their order, unmeasured ones come last."""
     given = [Candidate("a", 0.2), Candidate("b"), Candidate("c", 0.5), Candidate("d", 0.2)]
     assert [c.answer for c in by_probability(given)] == ["c", "a", "d", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("$question", "how {many}?"),
+        ("${question}s", "how {many}?s"),
+        ('{"answer": "$question"}', '{"answer": "how {many}?"}'),
+        ("{{$question}} $$5 {0} {x.y}", "{{how {many}?}} $5 {0} {x.y}"),
+    ],
+)
+def test_filling_in_leaves_all_but_the_names(text, filled):
+    """Only `$name` and `${name}` are filled in; braces and `$$` come out as they are meant."""
+    assert fill(text, question="how {many}?") == filled
