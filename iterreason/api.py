@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from iterreason.background import Background, aside
 from iterreason.calls import Event
-from iterreason.driver import OnEvents
+from iterreason.driver import OnEvents, OnReturned
 from iterreason.errors import BadProblem, EpisodeFailed, Misuse
 from iterreason.folding import same_text
 from iterreason.images import load_image
@@ -21,8 +22,9 @@ from iterreason.models import Model
 from iterreason.opening import Opened, open_models
 from iterreason.plan import Plan
 from iterreason.policy import find_policy
+from iterreason.recording import EpisodesFile, open_trace
 from iterreason.records import Image, Problem, Result
-from iterreason.trace import open_trace, read_trace
+from iterreason.trace import EpisodeRecorder, read_trace
 
 if TYPE_CHECKING:
     import numpy
@@ -156,20 +158,42 @@ class Reasoner:
 
     # -------------------------------------------------------------- many problems
 
-    def batch(self, problems: Sequence[Problem], *, on_result: OnResult | None = None) -> list[Result]:
+    def batch(
+        self,
+        problems: Sequence[Problem],
+        *,
+        trace: str | Path | None = None,
+        on_result: OnResult | None = None,
+    ) -> list[Result]:
         """Results in the order of the problems; one that failed has its `error` set, and the others go on.
 
-        on_result: called with (index, result) as each ends, from another thread.
+        trace: a file that gets a line, with the whole episode, as each ends.
+        on_result: called with (index, result) as each ends, from another thread; what it raises ends the batch.
         """
-        return self._run(self._many(problems, on_result))
+        return self._run(self._many(problems, trace, on_result))
 
-    async def _many(self, problems: Sequence[Problem], on_result: OnResult | None) -> list[Result]:
+    async def _many(
+        self, problems: Sequence[Problem], trace: str | Path | None, on_result: OnResult | None
+    ) -> list[Result]:
         opened = await self._opened()
         results: dict[int, Result] = {}
-        async for index, result in opened.engine.run_many(problems, opened.plan, seed=self._seed):
-            results[index] = result
-            if on_result:
-                on_result(index, result)
+        recorders: dict[int, EpisodeRecorder] = {}
+
+        def recorder(index: int) -> OnReturned:
+            recorders[index] = EpisodeRecorder(problems[index], opened.plan, EMPTY, self._seed)
+            return recorders[index].turn
+
+        with EpisodesFile(Path(trace)) if trace else nullcontext() as file:
+            episodes = opened.engine.run_many(
+                problems, opened.plan, seed=self._seed, recorder=recorder if file else None
+            )
+            async with aclosing(episodes):
+                async for index, result in episodes:
+                    results[index] = result
+                    if file:
+                        file.append(recorders.pop(index).line(result))
+                    if on_result:
+                        on_result(index, result)
         return [results[index] for index in range(len(problems))]
 
     # -------------------------------------------------------------- opening and closing

@@ -109,7 +109,7 @@ def _ask(options: argparse.Namespace) -> int:
     if options.trace_images and not options.trace:
         raise Misuse("--trace-images keeps the images beside a trace; name one with --trace FILE")
     if options.trace_images:
-        from iterreason.trace import store_images
+        from iterreason.recording import store_images
 
         store_images(options.trace, problem)
     return _solve(options, [problem])

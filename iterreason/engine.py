@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from iterreason.calls import DEADLINE, Call, Reply, Returned, Turn
@@ -67,15 +67,25 @@ class Engine:
         return await drive(running, recorded, self.make, on_events=on_events, on_returned=on_returned)
 
     async def run_many(
-        self, problems: Sequence[Problem], plan: Plan, *, seed: int | None = None
-    ) -> AsyncIterator[tuple[int, Result]]:
-        """Run many episodes; gives (index, result) as each ends. Those of one image run near each other."""
+        self,
+        problems: Sequence[Problem],
+        plan: Plan,
+        *,
+        seed: int | None = None,
+        recorder: Callable[[int], OnReturned] | None = None,
+    ) -> AsyncGenerator[tuple[int, Result], None]:
+        """Run many episodes; gives (index, result) as each ends. Those of one image run near each other.
+
+        recorder: gives what is told of each turn of the episode with this index.
+        """
         waiting = iter(_images_together(problems))
         running: dict[asyncio.Task[Result], int] = {}
         try:
             while True:
                 while len(running) < self._concurrency and (index := next(waiting, None)) is not None:
-                    running[asyncio.ensure_future(self._outcome(problems[index], plan, seed))] = index
+                    on_returned = recorder(index) if recorder else None
+                    outcome = self._outcome(problems[index], plan, seed, on_returned)
+                    running[asyncio.ensure_future(outcome)] = index
                 if not running:
                     return
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -86,10 +96,10 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _outcome(self, problem: Problem, plan: Plan, seed: int | None) -> Result:
+    async def _outcome(self, problem: Problem, plan: Plan, seed: int | None, on_returned: OnReturned | None) -> Result:
         """The result of one of many: a problem that this policy cannot take is its own outcome, not the run's end."""
         try:
-            return await self.run(problem, plan, seed=seed)
+            return await self.run(problem, plan, seed=seed, on_returned=on_returned)
         except IterReasonError as error:
             return State(problem, plan, EMPTY, seed).result("error", str(error))
 

@@ -18,11 +18,12 @@ from iterreason.api import Reasoner, areason, make_problem, replay
 from iterreason.cache import Cached, ReplyCache
 from iterreason.calls import DEADLINE, EMPTY_PROMPT, Call, Capabilities, Reply, Sample, Sampling, VerdictReached
 from iterreason.engine import Engine
-from iterreason.errors import BadImage, BadPolicy, BadProblem, EpisodeFailed, Misuse, UnknownModel
+from iterreason.errors import BadImage, BadPolicy, BadProblem, EpisodeFailed, Misuse, NotRecorded, UnknownModel
 from iterreason.models.scripted import Scripted
 from iterreason.plan import resolve
 from iterreason.policy import find_policy
 from iterreason.records import Image, Problem, Result
+from iterreason.trace import read_trace, read_traces
 
 
 class Written:
@@ -413,6 +414,31 @@ def test_a_forked_process_goes_on_by_itself():
         child.join(20)
         assert child.exitcode == 0
         assert answers.get() == "yes"
+
+
+def test_a_batch_is_recorded_an_episode_a_line(tmp_path):
+    """Each episode of a batch is a line of the trace, which replays to its result, failures too."""
+    model, trace = Written(fails="thing 2"), tmp_path / "batch.jsonl"
+    with Reasoner(model, model, policy="direct") as reasoner:
+        results = reasoner.batch(distinct(4), trace=trace)
+    assert len(trace.read_text().splitlines()) == 4
+    replayed = {t.problem.question: t.replay() for t in read_traces(trace)}
+    assert [replayed[r.problem.question] for r in results] == results
+
+
+def other_words(one: str, other: str) -> bool:
+    return one.split()[-1] == other.split()[-1]
+
+
+def test_an_episode_with_a_comparison_of_its_own_replays_with_it(tmp_path):
+    """A replay wants the comparison that the episode was recorded with, and says so by name."""
+    model, trace = Written(), tmp_path / "t.jsonl"
+    with Reasoner(model, model, same=other_words) as reasoner:
+        result = reasoner.solve(problem(), trace=trace)
+    recorded = read_trace(trace)
+    with pytest.raises(NotRecorded, match="other_words"):
+        recorded.replay()
+    assert recorded.replay(same=other_words) == result
 
 
 # ------------------------------------------------------------------ the reply cache

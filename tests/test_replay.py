@@ -14,8 +14,9 @@ from iterreason.driver import RecordedTurn, drive, drive_recorded, without_waiti
 from iterreason.errors import BadTrace, Misuse, NotRecorded
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
+from iterreason.recording import TraceFile
 from iterreason.records import Result
-from iterreason.trace import TraceFile, TraceWriter, read_trace, read_traces, result_line
+from iterreason.trace import TraceWriter, read_trace, read_traces, result_line
 
 
 def four_rounds(**more) -> Script:

@@ -23,18 +23,9 @@ from iterreason.errors import BadProblem, BadTrace, Failure, Misuse
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
 from iterreason.models.scripted import Scripted
+from iterreason.recording import EpisodesFile, TraceFile, append_trace, open_trace, store_images
 from iterreason.records import Exemplar, Problem, Result
-from iterreason.trace import (
-    EpisodeRecorder,
-    EpisodesFile,
-    TraceFile,
-    TraceWriter,
-    append_trace,
-    open_trace,
-    read_trace,
-    read_traces,
-    store_images,
-)
+from iterreason.trace import EpisodeRecorder, TraceWriter, read_trace, read_traces
 
 PLAN = plan()
 
