@@ -124,6 +124,9 @@ def _demo(options: argparse.Namespace) -> int:
 def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
     from iterreason.api import Reasoner
     from iterreason.display import ending_lines, title_line
+    from iterreason.engine import collect_rarely
+
+    collect_rarely()
 
     console = _console(quiet=options.json)
     failed = 0

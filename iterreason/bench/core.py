@@ -20,6 +20,7 @@ from typing import Any
 from iterreason.bench.figures import Figure, best_of, machine, table, write_part
 from iterreason.bench.written import QUESTIONS, ROUNDS, written_episode, written_live, written_plan, written_replies
 from iterreason.driver import drive, without_waiting
+from iterreason.engine import collect_rarely
 from iterreason.plan import Plan
 from iterreason.records import Result
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=10_000, help="the most episodes in flight at once")
     parser.add_argument("--in-flight", type=int, help=argparse.SUPPRESS)  # the part for a process of its own
     options = parser.parse_args(arguments)
+    collect_rarely()  # as the command line does
     if options.in_flight:
         print(json.dumps(in_flight(options.in_flight)))
         return 0
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [
             f"## The engine without models (`{COMMAND}`)",
             f"{machine()}. Best of {options.repeats}; processor time. An episode has {ROUNDS} rounds of {QUESTIONS}"
-            " sub-questions, policy `evidence`, its replies written beforehand; no two have the same texts.",
+            " sub-questions, policy `evidence`, its replies written beforehand; no two have the same texts. Python's"
+            " garbage collector is set as the command line sets it (`engine.collect_rarely`).",
             table(measure(options.repeats, options.episodes), options.repeats),
         ]
     )
