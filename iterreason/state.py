@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from iterreason import calls
@@ -202,7 +202,7 @@ class State:
             stop_reason=reason,
             rounds=tuple(self.rounds),
             memory=self.memory,
-            usage=replace(self.usage),
+            usage=self.usage,
             policy=self.plan.named.name,
             policy_hash=self.plan.named.hash,
             models=tuple(m for m in (self.plan.reasoner, *self.plan.answerers) if m),

@@ -7,7 +7,6 @@ import base64
 import json
 import math
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 
@@ -22,18 +21,7 @@ from iterreason.models.server import Server
 LETTERS = Call("reasoner", "readout", PROMPT, choices=("A", "B", "C"), sampling=Sampling(max_tokens=1))
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no base URL of whoever runs the tests."""
-    for name in ("ITERREASON_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    """A running server with one model, `m`, that can do everything."""
-    with FakeServer() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 # ------------------------------------------------------------------ what is sent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from fake_server import GARBAGE, HTML, Answer, Body, FakeServer, Fault, busy, complaint, slow
@@ -18,18 +18,7 @@ from iterreason.models.server import Server
 SECRET = "sk-very-secret-0123456789abcdef"
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no base URL of whoever runs the tests."""
-    for name in ("ITERREASON_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    """A running server with one model, `m`, that can do everything."""
-    with FakeServer() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 # ------------------------------------------------------------------ URIs and keys

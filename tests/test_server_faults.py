@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from fake_server import GARBAGE, HTML, Answer, Body, FakeServer, Fault, busy, complaint, completion, slow
@@ -19,18 +18,7 @@ from iterreason.records import Image
 SOON = {"Retry-After": "0.01"}
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no base URL of whoever runs the tests."""
-    for name in ("ITERREASON_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    """A running server with one model, `m`, that can do everything."""
-    with FakeServer() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 # ------------------------------------------------------------------ faults
