@@ -8,13 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from iterreason.tuning import place_phrasings
+from iterreason.tuning import phrasings, place_phrasings, rewordings
 from iterreason.tuning.descriptions import found, inside
 from iterreason.tuning.layouts import LAYOUTS, cell_area, make_boxed, make_grid, make_layout, make_varied, place_of
+from iterreason.tuning.lessons import composed_lesson
 from iterreason.tuning.mix import ALL_KINDS, MIX, ORDER, PLACE_KINDS, ask_any, ask_kind, describe_places
 from iterreason.tuning.painting import HELD_OUT
 from iterreason.tuning.place_questions import boxes_of
-from iterreason.tuning.programs import PROGRAMS, compose, make_problem
+from iterreason.tuning.programs import PROGRAMS, Wording, compose, make_problem
 from iterreason.tuning.questions import ask
 from iterreason.tuning.scenes import Scene, Shape, draw, mirrored, scene_rng
 
@@ -23,9 +24,9 @@ BLUE = Shape("square", "blue", "large", 0.5, 0.5, 0.12, (20, 20, 230))
 LINE = Scene((RED, BLUE), 128, 128, (255, 255, 255))
 
 
-def problems(program: str, count: int = 40, *, held_out: bool = False):
+def problems(program: str, count: int = 40, wording: Wording = "trained"):
     rng = np.random.default_rng(8)
-    return [make_problem(program, rng, held_out=held_out) for _ in range(count)]
+    return [make_problem(program, rng, wording) for _ in range(count)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -137,7 +138,7 @@ def test_which_box_has_the_most():
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_held_out_phrasings_are_never_trained_on(program):
     """No training question has a held-out pattern, and both sorts give answers out of the choices."""
-    held = {c.text for _, c in problems(program, 25, held_out=True)}
+    held = {c.text for _, c in problems(program, 25, "held out")}
     rng = np.random.default_rng(0)
     trained = {
         q.text
@@ -148,17 +149,38 @@ def test_held_out_phrasings_are_never_trained_on(program):
     assert not held & trained
     for _, composed in problems(program, 25):
         assert composed.answer in composed.choices
-        assert not composed.held_out
+        assert composed.wording == "trained"
         assert composed.steps
 
 
+def patterns_of(module) -> dict[str, set[str]]:
+    named = {name: value for name, value in vars(module).items() if name.isupper()}
+    lists = {
+        name: [p for some in value.values() for p in some] if isinstance(value, dict) else value
+        for name, value in named.items()
+    }
+    return {
+        name: {p for p in some if isinstance(p, str)} for name, some in lists.items() if isinstance(some, list | tuple)
+    }
+
+
 def test_patterns_are_trained_on_or_held_out_but_not_both():
-    """The two lists of a program share no pattern."""
-    named = {name: value for name, value in vars(place_phrasings).items() if isinstance(value, tuple)}
-    held = {pattern for name, value in named.items() if name.endswith("_HELD_OUT") for pattern in value}
-    trained = {pattern for name, value in named.items() if not name.endswith("_HELD_OUT") for pattern in value}
-    assert held
+    """No pattern that is held out is one that the answerer, or the reasoner, is trained on."""
+    placed = patterns_of(place_phrasings)
+    held = {pattern for name, some in placed.items() if name.endswith("_HELD_OUT") for pattern in some}
+    others = [some for name, some in placed.items() if not name.endswith("_HELD_OUT")]
+    trained = set().union(*others, *patterns_of(phrasings).values(), *patterns_of(rewordings).values())
+    assert len(held) > 20
     assert not held & trained
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("wording", ["trained", "reworded", "held out"])
+def test_the_rule_of_a_program_decides_as_its_gold_answer(program, wording):
+    """From the gold answers of the steps the program's rule comes to the gold answer."""
+    rng = np.random.default_rng(3)
+    for lesson in [composed_lesson(program, rng, wording) for _ in range(20)]:
+        assert lesson.decide(tuple(step.answer for step in lesson.steps)) == lesson.answer, lesson
 
 
 @pytest.mark.parametrize(

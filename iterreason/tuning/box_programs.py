@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iterreason.tuning import place_phrasings as say
+from iterreason.tuning import rewordings
 from iterreason.tuning.descriptions import pick, seen, yes_no
 from iterreason.tuning.place_questions import boxes_of, placed
 from iterreason.tuning.program_parts import (
@@ -32,8 +33,8 @@ def _most(scene: Scene, rng: Rng) -> Draft | None:
         return None
     names = tuple(name for name, _ in boxes_of(scene))
     about = tuple(step.about[0] for step in steps)
-    patterns = (say.MOST_BOX, say.MOST_BOX_HELD_OUT)
-    return Draft(patterns, what.words(), names[counts.index(max(counts))], names, steps, about)
+    patterns = (say.MOST_BOX, say.MOST_BOX_HELD_OUT, rewordings.MOST_BOX)
+    return Draft(patterns, what.words(), names[counts.index(max(counts))], names, steps, about, "box-most", names)
 
 
 def more(scene: Scene, rng: Rng) -> Draft | None:
@@ -47,7 +48,8 @@ def more(scene: Scene, rng: Rng) -> Draft | None:
         words = what.words() | {"v": pair[0][0], "v2": pair[1][0]}
         truth = int(steps[0].answer) > int(steps[1].answer)
         about = tuple(step.about[0] for step in steps)
-        return Draft((say.BOX_MORE, say.BOX_MORE_HELD_OUT), words, yes_no(truth), YES_NO, steps, about)
+        patterns = (say.BOX_MORE, say.BOX_MORE_HELD_OUT, rewordings.BOX_MORE)
+        return Draft(patterns, words, yes_no(truth), YES_NO, steps, about, "box-more")
 
     return tries(draft, coin(rng)) if scene.boxes else None
 
@@ -62,7 +64,9 @@ def every(scene: Scene, rng: Rng) -> Draft | None:
         )
         truth = all(step.answer == "yes" for step in steps)
         about = tuple(step.about[0] for step in steps)
-        return Draft((say.EVERY_BOX, say.EVERY_BOX_HELD_OUT), what.words(), yes_no(truth), YES_NO, steps, about)
+        patterns = (say.EVERY_BOX, say.EVERY_BOX_HELD_OUT, rewordings.EVERY_BOX)
+        names = tuple(name for name, _ in boxes_of(scene))
+        return Draft(patterns, what.words(), yes_no(truth), YES_NO, steps, about, "box-every", names)
 
     return tries(draft, coin(rng)) if scene.boxes else None
 
@@ -82,7 +86,8 @@ def both(scene: Scene, rng: Rng) -> Draft | None:
         )
         truth = any(a.answer == b.answer == "yes" for a, b in zip(steps[::2], steps[1::2], strict=True))
         words = one.words() | two.words("b")
-        patterns = (say.ONE_BOX_BOTH, say.ONE_BOX_BOTH_HELD_OUT)
-        return Draft(patterns, words, yes_no(truth), YES_NO, steps, (one.spec, two.spec))
+        patterns = (say.ONE_BOX_BOTH, say.ONE_BOX_BOTH_HELD_OUT, rewordings.ONE_BOX_BOTH)
+        names = tuple(name for name, _ in boxes_of(scene))
+        return Draft(patterns, words, yes_no(truth), YES_NO, steps, (one.spec, two.spec), "box-both", names)
 
     return tries(draft, coin(rng)) if scene.boxes else None

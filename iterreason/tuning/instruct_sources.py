@@ -16,7 +16,7 @@ from iterreason.driver import drive_recorded
 from iterreason.errors import BadData, BadImage, BadProblem, BadTrace, NotRecorded
 from iterreason.images import load_image
 from iterreason.loop import Episode, episode
-from iterreason.records import Image, Result
+from iterreason.records import Image, Problem, Result
 from iterreason.trace import Trace, read_traces
 from iterreason.tuning.instruct_template import NamedTemplate, messages_of
 
@@ -133,12 +133,19 @@ class _Episode:
         return sha256(self.name.encode()).digest()
 
     def drafts(self) -> Iterator[Draft]:
-        about = tuple(image.sha256 for image in self.trace.problem.images)
-        chosen = [(prompt, text) for prompt, text in _replies(self.seen, self.looks) if text.strip()]
-        for number, (prompt, text) in enumerate(chosen, 1):
-            messages = tuple(_with_pixels(message, self.pixels) for message in prompt.messages)
-            said = (*messages, Message("assistant", (text,)))
-            yield Draft(f"{self.name}:{number}", said, self.source, about, self.group)
+        for draft in drafts_of(self.trace.problem, self.seen, self.name, self.source, looks=self.looks):
+            messages = tuple(_with_pixels(message, self.pixels) for message in draft.messages)
+            yield replace(draft, messages=messages, group=self.group)
+
+
+def drafts_of(
+    problem: Problem, seen: Sequence[tuple[Call, Reply]], name: str, source: str, *, looks: bool = False
+) -> Iterator[Draft]:
+    """A triple of each reply of an episode that is to be learned; `seen`: its calls and their replies, in order."""
+    about = tuple(image.sha256 for image in problem.images)
+    chosen = [(prompt, text) for prompt, text in _replies(seen, looks) if text.strip()]
+    for number, (prompt, text) in enumerate(chosen, 1):
+        yield Draft(f"{name}:{number}", (*prompt.messages, Message("assistant", (text,))), source, about)
 
 
 def _replies(seen: Sequence[tuple[Call, Reply]], looks: bool) -> Iterator[tuple[Prompt, str]]:

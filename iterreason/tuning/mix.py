@@ -41,7 +41,7 @@ def ask_kind(scene: Scene, kind: str, rng: Rng, *, held_out: bool = False) -> Qu
     if kind in PLACE_KINDS:
         made = PLACE_KINDS[kind](scene, rng)
         return made and Question(kind, made[0] if rng.random() < 0.85 else made[0].rstrip("?."), *made[1:])
-    composed = compose(scene, kind, rng, held_out=held_out)
+    composed = compose(scene, kind, rng, "held out" if held_out else "trained")
     if composed is None:
         return None
     return Question(kind, composed.text, composed.answer, composed.about)

@@ -97,3 +97,10 @@ EQUAL_HELD_OUT = ("do {s} and {bs} occur equally often?", "can you see just as m
 ALL_HELD_OUT = ("does every {n} happen to be {va}?", "would you say that all {s} are {v}?")
 ANY_HELD_OUT = ("is at least one of the {s} {va}?", "is there any {n} that is {va}?")
 NONE_HELD_OUT = ("is it true that none of the {s} are {v}?",)
+NUMBER_HELD_OUT = {
+    "exactly": ("are the {s} {k} in number?",),
+    "at least": ("are the {s} {k} in number, or even more?",),
+    "at most": ("are the {s} no more than {k} in number?",),
+    "more than": ("do the {s} exceed {k} in number?",),
+    "fewer than": ("do the {s} fall short of {k} in number?",),
+}

@@ -11,8 +11,8 @@ from iterreason.tuning.scenes import Rng, Scene
 
 YES_NO = ("yes", "no")
 NUMBERS = tuple(str(n) for n in range(9))
-# The phrasings that are trained on, and those that are held out.
-Patterns = tuple[tuple[str, ...], tuple[str, ...]]
+# The phrasings that the answerer is trained on, those that are held out, and those that the reasoner alone learns.
+Patterns = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Draft:
     choices: tuple[str, ...]
     steps: tuple[Question, ...]
     about: tuple[Spec, ...]
+    rule: str
+    details: tuple[str, ...] = ()
 
 
 def named(spec: Spec, rng: Rng) -> Named:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt
+from typing import Literal
 
-from iterreason.tuning import box_programs, phrasings
+from iterreason.tuning import box_programs, phrasings, rewordings
 from iterreason.tuning import place_phrasings as say
 from iterreason.tuning.composed_questions import MARGIN
-from iterreason.tuning.descriptions import Spec, balanced, found, maybe_seen, pick, seen, unique, with_article, yes_no
+from iterreason.tuning.descriptions import (
+    FIELDS,
+    Spec,
+    balanced,
+    found,
+    maybe_seen,
+    pick,
+    seen,
+    unique,
+    with_article,
+    yes_no,
+)
 from iterreason.tuning.layouts import make_layout
 from iterreason.tuning.program_parts import (
     NUMBERS,
@@ -26,13 +39,18 @@ from iterreason.tuning.program_parts import (
 from iterreason.tuning.questions import Question
 from iterreason.tuning.scenes import COLOURS, SHAPES, Rng, Scene, Shape
 
+# Whose phrasings: those that the answerer is trained on, those that nobody is, those that the reasoner alone learns.
+Wording = Literal["trained", "held out", "reworded"]
+WORDINGS: tuple[Wording, ...] = ("trained", "held out", "reworded")
+
 
 @dataclass(frozen=True, slots=True)
 class Composed:
     """A composed question with its gold answer and the simple questions whose gold answers decide it.
 
     program: its name in PROGRAMS. choices: every answer that the program can give, about this scene.
-    about: the descriptions that it turns on. held_out: whether its phrasing is kept out of training.
+    about: the descriptions that it turns on. rule: its name in rules.RULES, by which the steps' answers decide;
+    details: what the rule wants beside them. wording: whose phrasing it has.
     """
 
     program: str
@@ -41,40 +59,50 @@ class Composed:
     choices: tuple[str, ...]
     steps: tuple[Question, ...]
     about: tuple[Spec, ...]
-    held_out: bool = False
+    rule: str
+    details: tuple[str, ...]
+    wording: Wording
 
 
-def compose(scene: Scene, program: str, rng: Rng, *, held_out: bool = False) -> Composed | None:
+def compose(scene: Scene, program: str, rng: Rng, wording: Wording = "trained") -> Composed | None:
     """Return a question of this program about the scene, or None where the scene allows none.
 
-    held_out: use a phrasing that no training question has. Raises KeyError for a name that is not in PROGRAMS.
+    Raises KeyError for a name that is not in PROGRAMS.
     """
     draft = PROGRAMS[program](scene, rng)
     if draft is None:
         return None
-    text = pick(rng, draft.patterns[held_out]).format(**draft.words, w=pick(rng, phrasings.WHERE))
-    return Composed(program, text, draft.answer, draft.choices, draft.steps, draft.about, held_out)
+    patterns = draft.patterns[WORDINGS.index(wording)]
+    text = pick(rng, patterns).format(**draft.words, w=pick(rng, phrasings.WHERE))
+    return Composed(
+        program, text, draft.answer, draft.choices, draft.steps, draft.about, draft.rule, draft.details, wording
+    )
 
 
-def make_problem(program: str, rng: Rng, *, held_out: bool = False) -> tuple[Scene, Composed]:
+def make_problem(program: str, rng: Rng, wording: Wording = "trained") -> tuple[Scene, Composed]:
     """Return a fresh scene of a layout that suits the program, with a question; never fails, by drawing again."""
-    layouts = {"odd": ("odd",), "chain": ("distinct", "grid")}.get(program, ("scene", "distinct", "grid"))
-    layouts = ("boxed",) if "box" in program else layouts
     while True:
-        scene = make_layout(pick(rng, layouts), rng)
+        scene = make_layout(pick(rng, layouts_of(program)), rng)
         for _ in range(4):
-            if made := compose(scene, program, rng, held_out=held_out):
+            if made := compose(scene, program, rng, wording):
                 return scene, made
+
+
+def layouts_of(program: str) -> tuple[str, ...]:
+    """Return the layouts of layouts.LAYOUTS in which the program has something to ask."""
+    if "box" in program:
+        return ("boxed",)
+    return {"odd": ("odd",), "chain": ("distinct", "grid")}.get(program, ("scene", "distinct", "grid"))
 
 
 def compare(scene: Scene, rng: Rng) -> Draft | None:
     """Are there more, fewer or as many of one kind as of another?"""
     rows = (
-        ((phrasings.MORE, say.MORE_HELD_OUT), int.__gt__),
-        ((phrasings.FEWER, say.FEWER_HELD_OUT), int.__lt__),
-        ((phrasings.EQUAL, say.EQUAL_HELD_OUT), int.__eq__),
+        ("more", (phrasings.MORE, say.MORE_HELD_OUT, rewordings.MORE), int.__gt__),
+        ("fewer", (phrasings.FEWER, say.FEWER_HELD_OUT, rewordings.FEWER), int.__lt__),
+        ("equal", (phrasings.EQUAL, say.EQUAL_HELD_OUT, rewordings.EQUAL), int.__eq__),
     )
-    patterns, test = pick(rng, rows)
+    rule, patterns, test = pick(rng, rows)
 
     def draft() -> Draft | None:
         pair = two_groups(scene, rng, ("c", "k", "ck", "sck", "sk"))
@@ -83,15 +111,18 @@ def compare(scene: Scene, rng: Rng) -> Draft | None:
         one, two, first, second = pair
         steps = (count_step(scene, one), count_step(scene, two))
         words = one.words() | two.words("b")
-        return Draft(patterns, words, yes_no(bool(test(first, second))), YES_NO, steps, (one.spec, two.spec))
+        return Draft(patterns, words, yes_no(bool(test(first, second))), YES_NO, steps, (one.spec, two.spec), rule)
 
     return tries(draft, coin(rng))
 
 
 def quantifier(scene: Scene, rng: Rng) -> Draft | None:
     """Are all, any or none of several shapes of a colour or a form?"""
-    row = pick(rng, (("all", phrasings.ALL, say.ALL_HELD_OUT), ("any", phrasings.ANY, say.ANY_HELD_OUT),
-                     ("none", phrasings.NONE, say.NONE_HELD_OUT)))  # fmt: skip
+    rule, *patterns = pick(rng, (
+        ("all", phrasings.ALL, say.ALL_HELD_OUT, rewordings.ALL),
+        ("any", phrasings.ANY, say.ANY_HELD_OUT, rewordings.ANY),
+        ("none", phrasings.NONE, say.NONE_HELD_OUT, rewordings.NONE),
+    ))  # fmt: skip
 
     def draft() -> Draft | None:
         spec = seen(scene, rng, pick(rng, ("k", "c", "s")))
@@ -101,18 +132,24 @@ def quantifier(scene: Scene, rng: Rng) -> Draft | None:
         if len(matching) < 2:
             return None
         fitting = [shape for shape in matching if value.matches(shape)]
-        truth = {"all": len(fitting) == len(matching), "any": bool(fitting), "none": not fitting}[row[0]]
+        truth = {"all": len(fitting) == len(matching), "any": bool(fitting), "none": not fitting}[rule]
         what, both = named(spec, rng), named(spec.also(value), rng)
         singular = value.colour or with_article(value.shape)
         words = what.words() | {"v": value.colour or f"{value.shape}s", "va": singular}
         steps = (count_step(scene, what), count_step(scene, both))
-        return Draft((row[1], row[2]), words, yes_no(truth), YES_NO, steps, (spec, both.spec))
+        known, held_out, reworded = patterns
+        return Draft((known, held_out, reworded), words, yes_no(truth), YES_NO, steps, (spec, both.spec), rule)
 
     return tries(draft, coin(rng), 14)
 
 
-def both_or_either(scene: Scene, rng: Rng, patterns: Patterns, test: Callable[[tuple[bool, bool]], bool]) -> Draft:
+def both_or_either(scene: Scene, rng: Rng, rule: str) -> Draft:
     """Are one thing and, or or, another there?"""
+    patterns: Patterns = {
+        "and": (say.AND, say.AND_HELD_OUT, rewordings.AND),
+        "or": (say.OR, say.OR_HELD_OUT, rewordings.OR),
+    }[rule]
+    test = all if rule == "and" else any
     wanted = rng.random() < 0.5
     for _ in range(20):
         specs = [
@@ -124,7 +161,7 @@ def both_or_either(scene: Scene, rng: Rng, patterns: Patterns, test: Callable[[t
             break
     one, two = (named(spec, rng) for spec, _ in specs)
     steps = (exist_step(scene, one), exist_step(scene, two))
-    return Draft(patterns, one.words() | two.words("b"), yes_no(truth), YES_NO, steps, (one.spec, two.spec))
+    return Draft(patterns, one.words() | two.words("b"), yes_no(truth), YES_NO, steps, (one.spec, two.spec), rule)
 
 
 def odd(scene: Scene, rng: Rng) -> Draft | None:
@@ -149,7 +186,11 @@ def odd(scene: Scene, rng: Rng) -> Draft | None:
     last = Question(asked, f"what {word} is the {one.noun}?", getattr(lone, asked), (one.spec,))
     steps = (count_step(scene, Named(Spec(), "shape")), *counts, *((last,) if asked != field else ()))
     choices = COLOURS if asked == "colour" else SHAPES[:3]
-    return Draft((say.ODD, say.ODD_HELD_OUT), {"v": word}, getattr(lone, asked), choices, steps, (one.spec, many.spec))
+    patterns = (say.ODD, say.ODD_HELD_OUT, rewordings.ODD)
+    about = (one.spec, many.spec)
+    return Draft(
+        patterns, {"v": word}, getattr(lone, asked), choices, steps, about, "odd", (asked, getattr(lone, field))
+    )
 
 
 def _is_odd(shapes: tuple[Shape, ...], field: str) -> bool:
@@ -166,9 +207,9 @@ def _beside(one: Shape, two: Shape, side: str) -> bool | None:
 def chain(scene: Scene, rng: Rng) -> Draft | None:
     """Is one shape left of a second and above a third; or the second above a third?"""
     line = rng.random() < 0.5
-    patterns = (
-        (say.CHAIN_LINE, say.CHAIN_LINE_HELD_OUT) if line else (say.CHAIN_BOTH, say.CHAIN_BOTH_HELD_OUT)
-    )  # fmt: skip
+    patterns: Patterns = (say.CHAIN_BOTH, say.CHAIN_BOTH_HELD_OUT, rewordings.CHAIN_BOTH)
+    if line:
+        patterns = (say.CHAIN_LINE, say.CHAIN_LINE_HELD_OUT, rewordings.CHAIN_LINE)
 
     def draft() -> Draft | None:
         three = [unique(scene, rng, ("ck", "ck", "c", "k")) for _ in range(3)]
@@ -187,19 +228,20 @@ def chain(scene: Scene, rng: Rng) -> Draft | None:
             for (x, y), v, h in zip(pairs, said, holds, strict=True)
         )
         words = names[0].words() | names[1].words("b") | names[2].words("c") | {"v": said[0], "v2": said[1]}
-        return Draft(patterns, words, yes_no(all(holds)), YES_NO, steps, (a, b, c))
+        return Draft(patterns, words, yes_no(all(holds)), YES_NO, steps, (a, b, c), "chain")
 
     return tries(draft, coin(rng), 20)
 
 
 def total(scene: Scene, rng: Rng) -> Draft | None:
     """How many are there of two kinds together?"""
-    return tries(lambda: _sum(scene, rng, (say.TOTAL, say.TOTAL_HELD_OUT), 1))
+    return tries(lambda: _sum(scene, rng, (say.TOTAL, say.TOTAL_HELD_OUT, rewordings.TOTAL), 1))
 
 
 def difference(scene: Scene, rng: Rng) -> Draft | None:
     """How many more are there of one kind than of another?"""
-    return tries(lambda: _sum(scene, rng, (say.DIFFERENCE, say.DIFFERENCE_HELD_OUT), -1))
+    patterns = (say.DIFFERENCE, say.DIFFERENCE_HELD_OUT, rewordings.DIFFERENCE)
+    return tries(lambda: _sum(scene, rng, patterns, -1))
 
 
 def _sum(scene: Scene, rng: Rng, patterns: Patterns, sign: int) -> Draft | None:
@@ -209,14 +251,41 @@ def _sum(scene: Scene, rng: Rng, patterns: Patterns, sign: int) -> Draft | None:
     one, two, first, second = pair
     steps = (count_step(scene, one), count_step(scene, two))
     about = (one.spec, two.spec)
-    return Draft(patterns, one.words() | two.words("b"), str(first + sign * second), NUMBERS, steps, about)
+    rule = "total" if sign > 0 else "difference"
+    return Draft(patterns, one.words() | two.words("b"), str(first + sign * second), NUMBERS, steps, about, rule)
 
+
+def number(scene: Scene, rng: Rng) -> Draft | None:
+    """Is a count exactly, at least, at most, more than or fewer than a number?"""
+
+    def draft() -> Draft:
+        rule, test, shift = pick(rng, NUMBER_TESTS)
+        what = named((maybe_seen if rng.random() < 0.2 else seen)(scene, rng, pick(rng, ("", *FIELDS, "s"))), rng)
+        step = count_step(scene, what)
+        count = int(step.answer)
+        k = min(8, max(1, count + shift + pick(rng, (0, 0, 1, -1, 2, -2))))
+        words = what.words() | {"k": phrasings.NUMBER_WORDS[k] if rng.random() < 0.7 else str(k)}
+        known = {"exactly": phrasings.EXACTLY, "at least": phrasings.AT_LEAST, "at most": phrasings.AT_MOST,
+                 "more than": phrasings.MORE_THAN, "fewer than": phrasings.FEWER_THAN}[rule]  # fmt: skip
+        patterns = (known, say.NUMBER_HELD_OUT[rule], rewordings.NUMBER[rule])
+        return Draft(patterns, words, yes_no(test(count, k)), YES_NO, (step,), (what.spec,), rule, (str(k),))
+
+    return tries(draft, coin(rng))
+
+
+NUMBER_TESTS = (
+    ("exactly", eq, 0),
+    ("at least", ge, 0),
+    ("at most", le, 0),
+    ("more than", gt, -1),
+    ("fewer than", lt, 1),
+)
 
 PROGRAMS: dict[str, Callable[[Scene, Rng], Draft | None]] = {
     "compare": compare,
     "quantifier": quantifier,
-    "and": lambda scene, rng: both_or_either(scene, rng, (say.AND, say.AND_HELD_OUT), all),
-    "or": lambda scene, rng: both_or_either(scene, rng, (say.OR, say.OR_HELD_OUT), any),
+    "and": lambda scene, rng: both_or_either(scene, rng, "and"),
+    "or": lambda scene, rng: both_or_either(scene, rng, "or"),
     "odd": odd,
     "chain": chain,
     "box-most": box_programs.most,
@@ -225,4 +294,5 @@ PROGRAMS: dict[str, Callable[[Scene, Rng], Draft | None]] = {
     "box-both": box_programs.both,
     "total": total,
     "difference": difference,
+    "number": number,
 }

@@ -18,6 +18,7 @@ from iterreason.errors import IterReasonError, MissingExtra
 from iterreason.tuning.lora import MOST_RANK
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "safetensors", "matplotlib")
+EMBEDDED = "embedded"  # the embedded reasoner's model, as it is before any tuning
 STOPPED = 3  # the exit code of a training that a signal or --minutes ended before its last step
 
 
@@ -28,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         _check_packages()
         from iterreason.tuning.reasoner_training import Recipe, train
 
+        if options.model == EMBEDDED:
+            from iterreason.models.smollm import checkpoint
+
+            options.model = str(checkpoint())
         values = {field.name: getattr(options, field.name) for field in fields(Recipe)}
         how = {"resume": options.resume, "minutes": options.minutes, "merge": options.merge}
         finished = train(Recipe(**values), options.out, **how)
@@ -49,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m iterreason.tuning.train_reasoner", description=__doc__)
     add = parser.add_argument
     add(
-        "--model", required=True, metavar="DIR|ID", help="a checkpoint's folder or hub name: causal, or vision-language"
+        "--model",
+        required=True,
+        metavar="DIR|ID",
+        help=f"a checkpoint's folder or hub name, causal or vision-language; '{EMBEDDED}': SmolLM2-135M, not tuned",
     )
     add(
         "--data",
