@@ -23,9 +23,7 @@ from iterreason.models.hf.decoding import Dice, Recorder, decode, in_parts, only
 BATCH_CALLS = 16
 BATCH_ROWS = 16  # rows that decode together; each holds the states of its images
 # Families for which the tests show that a row is the same alone and in a batch; of any other a call runs alone.
-BATCHED = frozenset(
-    ("llava", "llava_next", "llava_onevision", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-)
+BATCHED = frozenset(("llava", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl"))
 
 Kind = Literal["write", "letters", "rank"]
 Conversation = list[dict[str, Any]]
