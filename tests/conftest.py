@@ -11,6 +11,7 @@ from iterreason.models.hf.processing import tolerate_torchvision
 
 tolerate_torchvision()  # pip's torchvision beside CPU torch
 
+
 @pytest.fixture
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key and no base URL of whoever runs the tests."""

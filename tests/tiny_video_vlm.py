@@ -25,7 +25,10 @@ from transformers import (
 )
 
 QWEN_TEMPLATE = tiny_vlm.TEMPLATE.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
-_QWEN_TEXT = {**tiny_vlm._TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}}
+_QWEN_TEXT = {
+    **tiny_vlm._TEXT,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+}
 _QWEN_EYES: dict[str, dict[str, Any]] = {
     "2": dict(depth=2, embed_dim=32, hidden_size=32, num_heads=2, patch_size=8, initializer_range=0.3),
     "2.5": dict(depth=2, hidden_size=32, intermediate_size=64, num_heads=2, patch_size=8, out_hidden_size=32,

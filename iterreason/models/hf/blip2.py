@@ -64,11 +64,13 @@ class Blip2Answerer(Looker):
         if call.choices:
             answer = max(len(ids) for choice in call.choices for ids in spellings(self._tokenizer, choice))
         tokens = self._image_tokens + len(self._tokenizer(text).input_ids) + (0 if self._writes_apart else answer)
-        room = self._longest
-        if self._guide and len(self._guide(text, verbose=False).input_ids) > self._model.config.qformer_config.max_position_embeddings:
-            tokens, room = len(self._guide(text, verbose=False).input_ids), self._model.config.qformer_config.max_position_embeddings
-        if tokens > room:
-            return f"context: {text[:40]!r}… and its answer have {tokens:,} tokens; {self._name} takes {room:,}"
+        fits = [(tokens, self._longest)]
+        if self._guide:
+            read = len(self._guide(text, verbose=False).input_ids)
+            fits.append((read, self._model.config.qformer_config.max_position_embeddings))
+        for needed, room in fits:
+            if needed > room:
+                return f"context: {text[:40]!r}… and its answer have {needed:,} tokens; {self._name} takes {room:,}"
         return ""
 
     def _text(self, call: Call) -> str:

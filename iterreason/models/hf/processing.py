@@ -36,7 +36,8 @@ class _Declaring(MetaPathFinder):
             if extension is not None and not extension._has_ops():
                 import torch
 
-                library = torch.library.Library("torchvision", "FRAGMENT")
+                made: Any = torch.library.Library  # untyped
+                library = made("torchvision", "FRAGMENT")
                 for operator in ("nms", "qnms"):
                     library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
                 self._kept.append(library)
@@ -46,8 +47,8 @@ class _Declaring(MetaPathFinder):
 def tolerate_torchvision() -> None:
     """Let torchvision be imported where it was built for another torch than is installed, as pip's is beside CPU torch.
 
-    Without its compiled operators its import stops at the first that it describes, and takes half of transformers along.
-    The image processors use none of them; declared without a body they fail only when called. Imports nothing itself.
+    Without its compiled operators its import stops at the first that it describes, and so does that of half of
+    transformers. The image processors use none of them; declared without a body they fail only when called.
     """
     if not any(isinstance(finder, _Declaring) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Declaring())
