@@ -61,6 +61,8 @@ def pooled(said: Sequence[tuple[float, Sequence[Candidate]]], same: SameText) ->
     known = [one for one in given if all(candidate.probability is not None for candidate in one[1])]
     if len(given) < 2 or not known:
         return tuple(max(given, key=lambda one: one[0])[1]) if given else ()
+    if len(known) == 1:
+        return tuple(known[0][1])
     whole = sum(weight for weight, _ in known)
     masses: dict[str, float] = {}
     for weight, candidates in known:
