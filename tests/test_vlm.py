@@ -12,6 +12,7 @@ import tiny_video_vlm
 import tiny_vlm
 import torch
 
+from iterreason.api import Reasoner
 from iterreason.calls import EMPTY_PROMPT, Call, Look, Prompt, Reply, Sampling, View
 from iterreason.errors import ModelFailed
 from iterreason.images import decode
@@ -217,6 +218,47 @@ def test_it_can_play_both_roles(model: VisionChat) -> None:
     can = model.capabilities()
     assert (can.chats, can.images, can.schema, can.scores, can.logprobs) == (True,) * 5
     assert can.context_tokens == 512
+
+
+POLICY = """
+description = "A look and a verdict, the image before the reasoner's eyes too."
+source = "ours"
+confidence = ["choice-logprob"]
+[rounds]
+max = 2
+questions = 1
+[look]
+first = ["question"]
+[reasoner]
+sees_image = true
+max_tokens = 120
+rationale_chars = 20
+question_chars = 20
+[prompts]
+system = "Answer in JSON."
+problem = "$question $choices $evidence"
+evidence = "$evidence"
+readout = "Which? $candidates"
+"""
+
+
+def test_one_model_plays_both_roles_in_an_episode(tmp_path: Path) -> None:
+    """`answerer="same"`: it looks, reads the image in the conversation, concludes and is read out, in one episode."""
+    (tmp_path / "both.toml").write_text(POLICY)
+    image = tmp_path / "red.png"
+    image.write_bytes(RED.image.data)
+    for name in ("llava", "qwen2_vl"):
+        uri = f"hf:{MAKERS[name](tmp_path / name)}?dtype=float32&device=cpu"
+        with Reasoner(uri, "same", policy=tmp_path / "both.toml") as reasoner:
+            result = reasoner.reason(image, "is it red?", ["yes", "no"])
+        assert result.error is None
+        assert result.reasoner_sees_image
+        assert result.confidence_source == "choice-logprob"
+        assert result.confidence is not None
+        assert result.models[0] == result.models[1]
+        [direct] = [e for e in result.memory.evidence if e.question == "is it red?"]
+        assert direct.answer in ("yes", "no")
+        assert direct.probability is not None
 
 
 def test_rows_that_do_not_fit_the_memory_are_made_in_parts(model: VisionChat) -> None:
