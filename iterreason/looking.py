@@ -36,14 +36,15 @@ def second_looks(state: State, looks: Sequence[Question], call_for: CallFor, lea
 
 
 def in_doubt(state: State, found: Evidence | None) -> bool:
-    """Whether another answerer should look: there is no answer, an unsure one, or one that contradicts the memory.
+    """Whether another answerer should look: there is no usable answer, an unsure one, or one against the memory.
 
     Sure is an answer whose probability, times the weight of who gives it, is at least `look.second_below`; without a
     probability none is. A caption is in doubt only where there is none: it is one description of many.
     """
     if found is None or found.kind == "caption":
         return False
-    if found.kind == "error":
+    direct = not state.number and found.question == state.problem.question.strip()
+    if found.kind == "error" or (direct and found.number not in state.directs):
         return True
     below = state.policy.look.second_below
     weight = state.plan.reliability.weight(found.model, found.question)

@@ -115,6 +115,14 @@ def test_an_answer_without_a_probability_is_not_sure() -> None:
         assert len(script.asked("answerer:1")) == count
 
 
+def test_an_answer_that_is_none_of_the_choices_goes_to_the_second() -> None:
+    """However sure the first is of something else, the question is not answered yet."""
+    looks = by_slot(one=said("purple", 0.99), two=said("no", 0.9))
+    result = run(Two([], looks), plan(policy="direct"))
+    assert (result.best_guess, result.error) == ("no", None)
+    assert [e.answer for e in result.memory.evidence] == ["purple", "no"]
+
+
 def test_a_caption_is_asked_for_again_only_where_there_is_none() -> None:
     """A caption's probability is small by nature; a second one is wanted only where the first cannot describe."""
     script = Two([END, END], by_slot(one=said("two dogs", 0.01), two=said("dogs")))
