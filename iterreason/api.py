@@ -19,7 +19,7 @@ from iterreason.folding import same_text
 from iterreason.images import load_image
 from iterreason.memory import EMPTY, Memory, SameText
 from iterreason.models import Model
-from iterreason.opening import Opened, open_models
+from iterreason.opening import Answerers, Opened, Wanted, each_answerer, open_models
 from iterreason.plan import Plan
 from iterreason.policy import find_policy
 from iterreason.recording import EpisodesFile, open_trace
@@ -58,7 +58,9 @@ class Reasoner:
     """A reasoner, an answerer and a policy, kept open over many problems.
 
     reasoner, answerer: model URIs, or objects that follow the `Model` protocol; `answerer="same"` has one VLM play both
-        roles. Where none is named, see docs/library.md.
+        roles. Several answerers, in a list: the next is asked where the one before is unsure or contradicts the memory.
+        Where none is named, see docs/library.md.
+    reliability: a file of how often each answerer is right, by kind of question; see docs/answerers.md.
     policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
@@ -70,9 +72,10 @@ class Reasoner:
     def __init__(
         self,
         reasoner: str | Model | None = None,
-        answerer: str | Model | None = None,
+        answerer: Answerers = None,
         *,
         policy: str | Path = "evidence",
+        reliability: str | Path | None = None,
         concurrency: int = 32,
         cache: str | Path | None = None,
         seed: int | None = None,
@@ -81,7 +84,7 @@ class Reasoner:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
         self._named, self._same = find_policy(str(policy)), same
-        self._wanted = (reasoner, answerer)
+        self._wanted, self._reliability = (reasoner, each_answerer(answerer)), reliability
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
         self._background: Background | None = None
         self._open: tuple[Opened, Plan] | None = None
@@ -267,7 +270,11 @@ class Reasoner:
         async with self._opening:
             if self._open is None:
                 opened = await open_models(
-                    *self._wanted, [self._named], cache=self._cache_path, concurrency=self._concurrency
+                    *self._wanted,
+                    [self._named],
+                    cache=self._cache_path,
+                    concurrency=self._concurrency,
+                    reliability=self._reliability,
                 )
                 try:
                     self._open = opened, opened.fit(self._named, same=self._same)
@@ -291,12 +298,11 @@ _shared: dict[tuple[Any, ...], Reasoner] = {}
 _sharing = Lock()
 
 
-def _shared_reasoner(
-    reasoner: str | Model | None, answerer: str | Model | None, policy: str | Path, seed: int | None
-) -> Reasoner:
+def _shared_reasoner(reasoner: Wanted, answerer: Answerers, policy: str | Path, seed: int | None) -> Reasoner:
     """The Reasoner of the last such call, its models still open; others that nobody waits for are closed."""
     named = find_policy(str(policy))  # by its text: an edited file is another policy
-    models = tuple(m if m is None or isinstance(m, str) else id(m) for m in (reasoner, answerer))
+    wanted = (reasoner, *each_answerer(answerer))
+    models = tuple(m if m is None or isinstance(m, str) else id(m) for m in wanted)
     key = (*models, named.name, named.hash, seed)
     with _sharing:
         for other in [k for k, kept in _shared.items() if k != key and not kept.busy]:
@@ -314,7 +320,7 @@ def reason(
     context: str = "",
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
-    answerer: str | Model | None = None,
+    answerer: Answerers = None,
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,
@@ -335,7 +341,7 @@ async def areason(
     context: str = "",
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
-    answerer: str | Model | None = None,
+    answerer: Answerers = None,
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,

@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | tasks | report | export | instruct | policies …`.
+"""The command line: `iterreason ask | replay | eval | tasks | report | export | calibrate | instruct | policies …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
+from iterreason.bench import counting
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse
 from iterreason.tuning import commands as tuning
 
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="print one JSON object for each episode")
 
     bench.add_commands(commands)
+    counting.add_command(commands)
     tuning.add_commands(commands)
 
     policies = commands.add_parser("policies", help="the policies that are shipped, or the text of one")
@@ -100,7 +102,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         "--policy", default="evidence", metavar="P", help="policy name or .toml file (default: evidence)"
     )
     parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
-    parser.add_argument("--answerer", metavar="URI", help="the model that looks at the image; `same`: the reasoner")
+    bench.add_answerers(parser)
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
@@ -141,7 +143,12 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
     console = _console(quiet=options.json)
     failed = 0
     with Reasoner(
-        options.reasoner, options.answerer, policy=options.policy, cache=options.cache, seed=options.seed
+        options.reasoner,
+        options.answerer,
+        policy=options.policy,
+        reliability=options.reliability,
+        cache=options.cache,
+        seed=options.seed,
     ) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()
@@ -149,7 +156,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
             _print(console, [title_line(problem)])
             trace = getattr(options, "trace", None)
             try:
-                result = reasoner.solve(problem, trace=trace, on_events=_shower(console, len(problem.images)))
+                result = reasoner.solve(problem, trace=trace, on_events=_shower(console, problem, options))
             except EpisodeFailed as error:
                 result, failed = error.result, failed + 1
                 print(f"iterreason: {error}", file=sys.stderr)
@@ -213,11 +220,13 @@ def _print(console: Console, lines: Sequence[Line]) -> None:
     console.print(rich_lines(lines))
 
 
-def _shower(console: Console, images: int) -> Callable[[tuple[Event, ...]], None]:
+def _shower(console: Console, problem: Problem, options: argparse.Namespace) -> Callable[[tuple[Event, ...]], None]:
     from iterreason.display import event_lines
 
+    images, several = len(problem.images), len(options.answerer or ()) > 1
+
     def show(events: tuple[Event, ...]) -> None:
-        if lines := [line for event in events for line in event_lines(event, images)]:
+        if lines := [line for event in events for line in event_lines(event, images, several=several)]:
             _print(console, lines)
 
     return show

@@ -50,6 +50,28 @@ def majority(answers: Sequence[str | None], same: SameText) -> tuple[Candidate, 
     return by_probability(Candidate(said, count / len(answers)) for said, count in counts.items())
 
 
+def pooled(said: Sequence[tuple[float, Sequence[Candidate]]], same: SameText) -> tuple[Candidate, ...]:
+    """What several answerers say to one question, most probable first: a linear opinion pool.
+
+    said: of each its weight, > 0, and its candidates. Those that give no probabilities count only where none gives any;
+    then the answer of the one with the greatest weight stands, of equals the first.
+    Source: Stone, "The opinion pool", Annals of Mathematical Statistics 32, 1961.
+    """
+    given = [one for one in said if one[1]]
+    known = [one for one in given if all(candidate.probability is not None for candidate in one[1])]
+    if len(given) < 2 or not known:
+        return tuple(max(given, key=lambda one: one[0])[1]) if given else ()
+    if len(known) == 1:
+        return tuple(known[0][1])
+    whole = sum(weight for weight, _ in known)
+    masses: dict[str, float] = {}
+    for weight, candidates in known:
+        for candidate in candidates:
+            name = next((answer for answer in masses if same(answer, candidate.answer)), candidate.answer)
+            masses[name] = masses.get(name, 0.0) + weight * (candidate.probability or 0.0) / whole
+    return by_probability(Candidate(answer, mass) for answer, mass in masses.items())
+
+
 def _share(
     answer: str | None, candidates: Sequence[str], masses: Sequence[float], whole: float, same: SameText
 ) -> Estimate:

@@ -64,14 +64,14 @@ def printable(text: str) -> str:
 # ------------------------------------------------------------------ lines
 
 
-def event_lines(event: Event, images: int = 1) -> Iterator[Line]:
-    """What to show of an event."""
+def event_lines(event: Event, images: int = 1, *, several: bool = False) -> Iterator[Line]:
+    """What to show of an event; with `several` answerers evidence names its own."""
     if isinstance(event, RoundBegan):
         yield Line("round", f"round {event.number}")
     elif isinstance(event, QuestionsAsked):
         return  # each is shown with its answer
     elif isinstance(event, EvidenceFound):
-        yield _evidence(event.evidence, images)
+        yield _evidence(event.evidence, images, several)
     elif isinstance(event, EvidenceWithdrawn):
         yield Line("quiet", f"  [{event.retraction.number}] withdrawn by {clean(event.retraction.by)}")
     elif isinstance(event, ReplyRejected):
@@ -80,13 +80,15 @@ def event_lines(event: Event, images: int = 1) -> Iterator[Line]:
         yield from _verdict(event.verdict)
 
 
-def _evidence(e: Evidence, images: int) -> Line:
+def _evidence(e: Evidence, images: int, several: bool) -> Line:
     where = f"image {e.image + 1}: " if images > 1 else ""
     if e.region:
         where += f"region {e.region.x0:.2f},{e.region.y0:.2f} to {e.region.x1:.2f},{e.region.y1:.2f}: "
     question = {"caption": "caption:", "told": f"{clean(e.model)} says:"}.get(e.kind, clean(e.question) + " →")
     sure = "" if e.probability is None else f"  {e.probability:.2f}"
-    return Line("trouble" if e.kind == "error" else "look", f"  [{e.number}] {where}{question} {clean(e.answer)}{sure}")
+    who = f"  ({clean(e.model.partition('@')[0])})" if several and e.kind != "told" else ""
+    told = f"  [{e.number}] {where}{question} {clean(e.answer)}{sure}{who}"
+    return Line("trouble" if e.kind == "error" else "look", told)
 
 
 def _verdict(v: Verdict) -> Iterator[Line]:
@@ -153,8 +155,9 @@ def title_line(problem: Problem) -> Line:
 def result_lines(result: Result) -> Iterator[Line]:
     """The whole transcript."""
     yield title_line(result.problem)
+    several = len({e.model for e in result.memory.evidence if e.kind != "told"}) > 1
     for event in events_of(result):
-        yield from event_lines(event, len(result.problem.images))
+        yield from event_lines(event, len(result.problem.images), several=several)
     yield from ending_lines(result)
 
 

@@ -15,6 +15,7 @@ from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn
 from iterreason.confidence import Estimate, from_direct, from_scores, from_stated, from_votes, majority
 from iterreason.errors import BadProblem
 from iterreason.folding import match_choice
+from iterreason.looking import second_looks
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
 from iterreason.policy import DIRECT_ESTIMATORS
@@ -109,24 +110,26 @@ def _look_first(state: State) -> Steps[None]:
 
 
 def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
-    """Put questions to the answerer, all at once; what it says becomes evidence."""
+    """Put questions to the answerer, all at once; what it says becomes evidence. Where it is in doubt, ask the next."""
     looks = (*questions, *state.wanted)
     state.wanted.clear()
     if not looks:
         return
-    made = [_look_call(state, question) for question in looks]
+    made = [_look_call(state, question, 0) for question in looks]
     replies = yield from state.make(made)
     for question, call, reply in zip(looks, made, replies, strict=True):
         if reply.error != calls.DEADLINE:
             _learn(state, question, call, reply)
     if state.ending:
         raise Ended(state.ending)
+    replies += yield from second_looks(state, looks, _look_call, _learn)
     # A question too long for the answerer is the question's fault; the reasoner reads so and can ask another.
     if all(reply.error and not reply.error.startswith("context:") for reply in replies):
         raise Ended("error", f"the answerer failed: {replies[0].error}")
 
 
-def _look_call(state: State, question: Question) -> Call:
+def _look_call(state: State, question: Question, place: int) -> Call:
+    """The call that puts a question to one of the answerers; `place` is 0 for the first."""
     view = View(state.problem.images[question.image], question.region)
     direct = not state.number and question.text == state.problem.question.strip()
     choices = state.problem.choices if direct else ()
@@ -134,7 +137,7 @@ def _look_call(state: State, question: Question) -> Call:
     look = state.policy.look
     temperature, samples = (look.temperature, look.samples) if direct else (0.0, 1)
     return Call(
-        slot="answerer:0",
+        slot=f"answerer:{place}",
         purpose="look",
         prompt=prompts.look_prompt(state.plan, view, asked, choices),
         look=Look(view, question.text or None),
@@ -145,25 +148,28 @@ def _look_call(state: State, question: Question) -> Call:
 
 def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
     """Turn a look's reply into evidence."""
-    model = state.plan.answerers[0]
+    model = state.plan.answerers[int(call.slot.removeprefix("answerer:"))]
     said = next((sample for sample in reply.samples if sample.text.strip()), None)
     if reply.error or said is None:
         state.add("error", question.text, reply.error or "the answer is empty", None, model, question)
         return
     answer, probability = said.text.strip(), said.probability
+    direct: tuple[Candidate, ...] = ()
     if call.sampling.n > 1:
         texts = [sample.text.strip() for sample in reply.samples]
         named_each = [match_choice(text, call.choices) for text in texts] if call.choices else texts
-        state.direct = majority(named_each, state.plan.same)
-        answer, probability = (state.direct[0].answer, state.direct[0].probability) if state.direct else (answer, None)
+        direct = majority(named_each, state.plan.same)
+        answer, probability = (direct[0].answer, direct[0].probability) if direct else (answer, None)
     elif call.choices:
         named = match_choice(answer, call.choices)
         estimate = from_scores(named, call.choices, reply, state.plan.same)
-        state.direct = estimate.belief or ((Candidate(named, probability),) if named else ())
+        direct = estimate.belief or ((Candidate(named, probability),) if named else ())
         answer, probability = named or answer, estimate.confidence if estimate.belief else probability
     elif not state.number and question.text:
-        state.direct = (Candidate(answer, probability),)
-    state.add("answer" if question.text else "caption", question.text, answer, probability, model, question)
+        direct = (Candidate(answer, probability),)
+    found = state.add("answer" if question.text else "caption", question.text, answer, probability, model, question)
+    if direct:
+        state.directs[found.number] = state.plan.reliability.weight(model, question.text), direct
 
 
 # ------------------------------------------------------------------ conclude
@@ -201,14 +207,17 @@ def _grown(state: State) -> Prompt:
 
 
 def _direct_verdict(state: State) -> Verdict:
+    """What the answerers, asked directly, come to; it cites those that say so."""
     asked = state.problem.question.strip()
-    direct = next(e for e in reversed(state.memory.evidence) if e.question == asked)
-    if direct.kind == "error":
-        raise Ended("error", f"the answerer failed: {direct.answer}")
-    if not state.direct:
-        said = prompts.one_line(direct.answer, 60)
-        raise Ended("error", f"the answerer's reply {said!r} is none of: {', '.join(state.problem.choices)}")
-    return Verdict(direct.answer, cites=(direct.number,))
+    said = [e for e in state.memory.evidence if e.question == asked]
+    answered = [e for e in said if e.number in state.directs]
+    if not answered and said[-1].kind == "error":
+        raise Ended("error", f"the answerer failed: {said[-1].answer}")
+    if not answered:
+        text = prompts.one_line(said[-1].answer, 60)
+        raise Ended("error", f"the answerer's reply {text!r} is none of: {', '.join(state.problem.choices)}")
+    answer = answered[0].answer if len(answered) == 1 else state.direct[0].answer
+    return Verdict(answer, cites=tuple(e.number for e in answered if state.plan.same(e.answer, answer)))
 
 
 def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]) -> Steps[tuple[T, str]]:

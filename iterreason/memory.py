@@ -78,13 +78,22 @@ def repeated(memory: Memory, question: Question, same: SameText = same_text) -> 
     return None
 
 
+def contradicts(memory: Memory, found: Evidence, same: SameText = same_text) -> bool:
+    """Whether other standing evidence answers the same question about the same place differently."""
+    return found.kind == "answer" and any(
+        _differ(found, other, same) for other in memory.standing if other.kind == "answer" and other is not found
+    )
+
+
 def contradictions(memory: Memory, same: SameText = same_text) -> tuple[tuple[Evidence, Evidence], ...]:
     """Pairs of standing evidence that give different answers to the same question about the same place."""
     answers = [e for e in memory.standing if e.kind == "answer"]
-    return tuple(
-        (one, other)
-        for one, other in combinations(answers, 2)
-        if (one.image, one.region) == (other.image, other.region)
+    return tuple((one, other) for one, other in combinations(answers, 2) if _differ(one, other, same))
+
+
+def _differ(one: Evidence, other: Evidence, same: SameText) -> bool:
+    return (
+        (one.image, one.region) == (other.image, other.region)
         and same(one.question, other.question)
         and not same(one.answer, other.answer)
     )

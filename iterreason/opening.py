@@ -10,28 +10,42 @@ from iterreason.cache import Cached, ReplyCache
 from iterreason.calls import Capabilities
 from iterreason.config import choose_models
 from iterreason.engine import Engine
+from iterreason.errors import BadConfig, Misuse
 from iterreason.folding import same_text
 from iterreason.memory import SameText
 from iterreason.models import BackendRole, Model, open_model
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy
+from iterreason.reliability import FLAT, Reliability, read_reliability
 
 Wanted = str | Model | None  # a model as the caller names it; None leaves it to environment, config file and default
+Answerers = Wanted | Sequence[Wanted]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot."""
+    """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot.
+
+    reliability: how often each answerer is right, where that was counted.
+    """
 
     engine: Engine
     known: Mapping[str, Capabilities]
     own: tuple[Model, ...]
     replies: ReplyCache | None
+    reliability: Reliability = FLAT
 
     def fit(self, named: NamedPolicy, *, same: SameText = same_text, all_rounds: bool = False) -> Plan:
         """A policy resolved against these models. Raises BadPolicy."""
-        answerers = [self.known["answerer:0"]] if named.policy.looks and "answerer:0" in self.known else []
-        return resolve(named, self.known.get("reasoner"), answerers, same=same, all_rounds=all_rounds)
+        lookers = [can for slot, can in self.known.items() if slot.startswith("answerer:")]
+        return resolve(
+            named,
+            self.known.get("reasoner"),
+            lookers if named.policy.looks else [],
+            same=same,
+            all_rounds=all_rounds,
+            reliability=self.reliability,
+        )
 
     async def close(self) -> None:
         """Close what was opened here; a model that came as an object stays open, it is its owner's."""
@@ -43,19 +57,22 @@ class Opened:
 
 async def open_models(
     reasoner: Wanted,
-    answerer: Wanted,
+    answerer: Answerers,
     policies: Sequence[NamedPolicy],
     *,
     cache: str | Path | None = None,
     concurrency: int = 32,
+    reliability: str | Path | None = None,
 ) -> Opened:
     """Open the models that the policies need, each once; what is open is closed again if one fails.
 
+    answerer: one, or several, the first of which is asked first. reliability: a file of how often each is right.
     Raises UnknownModel, MissingExtra, ModelFailed, BadConfig.
     """
     reasons = any(named.policy.verdict_by == "reasoner" for named in policies)
     looks = any(named.policy.looks for named in policies)
-    reasoner, answerer = _chosen(reasoner, answerer, reasons, looks)
+    reasoner, answerers = _chosen(reasoner, each_answerer(answerer), reasons, looks)
+    counted = read_reliability(Path(reliability)) if reliability else FLAT
     models, own = dict[str, Model](), list[Model]()
     replies = None
 
@@ -66,25 +83,45 @@ async def open_models(
         return own[-1]
 
     try:
-        if reasons or (looks and answerer == "same"):
+        if reasons or (looks and "same" in answerers):
             models["reasoner"] = await opened(reasoner, "reasoner")
-        if looks:
-            models["answerer:0"] = models["reasoner"] if answerer == "same" else await opened(answerer, "answerer")
+        for place, wanted in enumerate(answerers if looks else ()):
+            models[f"answerer:{place}"] = models["reasoner"] if wanted == "same" else await opened(wanted, "answerer")
         known = {slot: model.capabilities() for slot, model in models.items()}
+        _check_counted(counted, [can.model for slot, can in known.items() if slot != "reasoner"])
         replies = ReplyCache(Path(cache)) if cache else None
     except BaseException:
         for model in own:
             await model.close()
         raise
     used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
-    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies)
+    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies, counted)
 
 
-def _chosen(reasoner: Wanted, answerer: Wanted, reasons: bool, looks: bool) -> tuple[str | Model, str | Model]:
+def each_answerer(answerer: Answerers) -> tuple[Wanted, ...]:
+    """The answerers as named, at least one; raises Misuse where one is named twice."""
+    named = tuple(answerer) if isinstance(answerer, list | tuple) else (answerer,)
+    uris = [one for one in named if isinstance(one, str)]
+    if twice := next((uri for uri in uris if uris.count(uri) > 1), None):
+        raise Misuse(f"the answerer '{twice}' is named twice; a second look by the same model tells nothing new")
+    return named or (None,)
+
+
+def _check_counted(counted: Reliability, answerers: Sequence[str]) -> None:
+    """Raise BadConfig where the counts are of other models than those that answer."""
+    known = {count.model for count in counted.counts}
+    if known and answerers and not known & set(answerers):
+        counts = f"the answerers' reliability is counted of {', '.join(sorted(known))}"
+        raise BadConfig(f"{counts}; none of these answers here: {', '.join(answerers)}. Count theirs first")
+
+
+def _chosen(
+    reasoner: Wanted, answerers: tuple[Wanted, ...], reasons: bool, looks: bool
+) -> tuple[str | Model, tuple[str | Model, ...]]:
     """Fill in what was not named."""
-    names = (w if w is None or isinstance(w, str) else "an object" for w in (reasoner, answerer))
-    uris = choose_models(*names, reasons=reasons, looks=looks)
-    return (
-        reasoner if isinstance(reasoner, Model) else uris.reasoner,
-        answerer if isinstance(answerer, Model) else uris.answerer,
-    )
+    names = [w if w is None or isinstance(w, str) else "an object" for w in (reasoner, *answerers)]
+    told = "same" if "same" in names[1:] else names[1]  # a reasoner is needed where any answerer is `same`
+    uris = choose_models(names[0], told, reasons=reasons, looks=looks)
+    first = answerers[0] or uris.answerer
+    rest = tuple(answerer for answerer in answerers[1:] if answerer)
+    return (reasoner if isinstance(reasoner, Model) else uris.reasoner), (first, *rest)

@@ -11,6 +11,8 @@ from iterreason.errors import BadPolicy
 from iterreason.folding import same_text
 from iterreason.memory import SameText
 from iterreason.policy import DIRECT_ESTIMATORS, Estimator, NamedPolicy, Policy
+from iterreason.records import Evidence
+from iterreason.reliability import FLAT, Reliability
 from iterreason.stopping import StopRule, stop_rule
 
 
@@ -20,6 +22,7 @@ class Plan:
 
     confidence: the estimator in use. reasoner, answerers: model names; `reasoner` is empty where none takes part.
     context_tokens: of the reasoner; None where unknown. same: whether two questions or answers are the same.
+    reliability: how often each answerer is right, where that was counted.
     all_rounds: no stop rule ends the episode; each round still records which held, for a what-if.
     opening: the messages that all problems share. rules: the policy's stop rules.
     """
@@ -31,6 +34,7 @@ class Plan:
     context_tokens: int | None = None
     same: SameText = same_text
     all_rounds: bool = False
+    reliability: Reliability = FLAT
     opening: Prompt = field(init=False, repr=False, compare=False)
     rules: tuple[StopRule, ...] = field(init=False, repr=False, compare=False)
 
@@ -38,6 +42,17 @@ class Plan:
     def policy(self) -> Policy:
         """The policy itself."""
         return self.named.policy
+
+    def said_by(self, found: Evidence) -> str:
+        """Which of several answerers gave this evidence, and how often its answers of this kind are right."""
+        if len(self.answerers) < 2 or found.model not in self.answerers:
+            return ""
+        short = [model.partition("@")[0] for model in self.answerers]
+        name = found.model.partition("@")[0]
+        said = f"from {name if short.count(name) == 1 else found.model}"
+        if not self.reliability.learned or found.kind != "answer":
+            return said
+        return f"{said}, right in {self.reliability.weight(found.model, found.question):.2f} of such answers"
 
     def __post_init__(self) -> None:
         policy, prompt = self.policy, EMPTY_PROMPT
@@ -66,12 +81,13 @@ def resolve(
     *,
     same: SameText = same_text,
     all_rounds: bool = False,
+    reliability: Reliability = FLAT,
 ) -> Plan:
     """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
 
     reasoner: None only where the policy takes its verdict from the answerer. same: whether two questions, or two
     answers, are the same; by default after folding case, punctuation, articles and number words.
-    all_rounds: see `Plan`.
+    all_rounds, reliability: see `Plan`.
     """
     policy = named.policy
     if policy.verdict_by == "reasoner":
@@ -90,7 +106,7 @@ def resolve(
     used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
     context = used.context_tokens if used else None
     lookers = tuple(a.model for a in answerers) if policy.looks else ()
-    return Plan(named, usable[0], used.model if used else "", lookers, context, same, all_rounds)
+    return Plan(named, usable[0], used.model if used else "", lookers, context, same, all_rounds, reliability)
 
 
 def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:

@@ -41,12 +41,15 @@ class Looking:
 
     samples, temperature: of the look that puts the question itself; of several samples the answer given most often
     counts, and its share is its probability.
+    second_below: with several answerers the next one is asked where an answer's probability, times the reliability of
+        who gives it, is below this, or where it contradicts the memory; 0 leaves contradictions and failures alone.
     """
 
     first: tuple[Literal["caption", "question"], ...] = ("caption",)
     max_tokens: Annotated[int, Field(ge=1, le=2_000)] = 40
     samples: Annotated[int, Field(ge=1, le=100)] = 1
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    second_below: Probability = 0.6
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from string import Template, ascii_uppercase
 
@@ -12,6 +12,7 @@ from iterreason.memory import Memory
 from iterreason.plan import Plan
 from iterreason.records import Candidate, Evidence, Image, Problem, Question, Retraction
 
+SaidBy = Callable[[Evidence], str]
 MAX_EVIDENCE_CHARS = 300
 NONE_OF_THESE = "none of these"
 
@@ -42,8 +43,8 @@ def one_line(text: str, limit: int = MAX_EVIDENCE_CHARS) -> str:
     return line if len(line) <= limit else f"{line[:limit]}… [cut]"
 
 
-def evidence_line(entry: Evidence | Retraction, images: int = 1) -> str:
-    """One entry of the memory as the reasoner reads it; rendered once, never again."""
+def evidence_line(entry: Evidence | Retraction, images: int = 1, said_by: SaidBy = lambda found: "") -> str:
+    """One entry of the memory as the reasoner reads it; rendered once, never again. said_by: who says it, if told."""
     if isinstance(entry, Retraction):
         return f"[{entry.number}] is withdrawn by {one_line(entry.by, 60)}."
     where = f"image {entry.image + 1}: " if images > 1 else ""
@@ -59,13 +60,14 @@ def evidence_line(entry: Evidence | Retraction, images: int = 1) -> str:
         said = f"{one_line(entry.question)} No answer: {answer}"
     else:
         said = f"{one_line(entry.question)} {answer}"
-    sure = f" (probability {entry.probability:.2f})" if entry.probability is not None else ""
-    return f"[{entry.number}] {where}{said}{sure}"
+    sure = f"probability {entry.probability:.2f}" if entry.probability is not None else ""
+    told = ", ".join(part for part in (sure, one_line(said_by(entry))) if part)
+    return f"[{entry.number}] {where}{said}{f' ({told})' if told else ''}"
 
 
-def evidence_lines(entries: Iterable[Evidence | Retraction], images: int) -> str:
+def evidence_lines(entries: Iterable[Evidence | Retraction], images: int, said_by: SaidBy = lambda found: "") -> str:
     """Entries of the memory, a line each."""
-    return "\n".join(evidence_line(e, images) for e in entries) or "none"
+    return "\n".join(evidence_line(e, images, said_by) for e in entries) or "none"
 
 
 def choices_line(problem: Problem) -> str:
@@ -78,7 +80,7 @@ def problem_prompt(problem: Problem, plan: Plan, memory: Memory, number: int) ->
     text = fill(
         plan.policy.prompts.problem,
         **_problem_values(problem),
-        evidence=evidence_lines(memory.entries, len(problem.images)),
+        evidence=evidence_lines(memory.entries, len(problem.images), plan.said_by),
         **_round_values(plan, number),
     )
     shown = _exemplars(problem, plan)
@@ -118,7 +120,8 @@ def evidence_prompt(
 ) -> Prompt:
     """The conversation, and what was learned since."""
     values = _round_values(plan, number)
-    return prompt.plus("user", fill(plan.policy.prompts.evidence, evidence=evidence_lines(added, images), **values))
+    lines = evidence_lines(added, images, plan.said_by)
+    return prompt.plus("user", fill(plan.policy.prompts.evidence, evidence=lines, **values))
 
 
 def _round_values(plan: Plan, number: int) -> dict[str, int]:
@@ -143,7 +146,7 @@ def separate_prompt(problem: Problem, plan: Plan, memory: Memory, number: int, s
         user = prompts.conclude
     values = {
         **_problem_values(problem),
-        "evidence": evidence_lines(memory.entries, len(problem.images)),
+        "evidence": evidence_lines(memory.entries, len(problem.images), plan.said_by),
         "rationale": rationale,
         **_round_values(plan, number),
     }

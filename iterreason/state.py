@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from iterreason import calls
 from iterreason.calls import Call, Event, Prompt, Reply, Returned, Turn
+from iterreason.confidence import pooled
 from iterreason.errors import BadProblem
 from iterreason.memory import EMPTY, Memory
 from iterreason.plan import Plan
@@ -45,7 +46,8 @@ class State:
 
     prompt: the conversation with the reasoner so far; rendered: the memory as far as it is in there.
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
-    direct: the answerer's own candidates for the question. wanted: looks that a person asked for.
+    directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
+    wanted: looks that a person asked for.
     ending: why no further call may be made.
     """
 
@@ -60,7 +62,7 @@ class State:
     prompt: Prompt = calls.EMPTY_PROMPT
     prompt_tokens: int = 0
     rendered: Memory = EMPTY
-    direct: tuple[Candidate, ...] = ()
+    directs: dict[int, tuple[float, tuple[Candidate, ...]]] = field(default_factory=dict)
     wanted: list[Question] = field(default_factory=list)
     ending: str | None = None
 
@@ -68,6 +70,11 @@ class State:
     def policy(self) -> Policy:
         """The policy that the episode follows."""
         return self.plan.policy
+
+    @property
+    def direct(self) -> tuple[Candidate, ...]:
+        """What the answerers, asked the question itself, come to together."""
+        return pooled(list(self.directs.values()), self.plan.same)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -141,8 +148,7 @@ class State:
         if 1 <= number <= len(self.memory) and number not in self.memory.withdrawn:
             retraction = Retraction(number, "person")
             self.memory = self.memory.plus(retraction)
-            if self.memory[number].question == self.problem.question.strip():
-                self.direct = ()
+            self.directs.pop(number, None)
             self.events.append(calls.EvidenceWithdrawn(retraction))
 
     # -------------------------------------------------------------- what happens in a round
@@ -160,13 +166,14 @@ class State:
         probability: float | None,
         model: str,
         at: Question | None = None,
-    ) -> None:
-        """Append evidence to the memory; `at` says which image and region it is about."""
+    ) -> Evidence:
+        """Append evidence to the memory and return it; `at` says which image and region it is about."""
         image, region = (at.image, at.region) if at else (0, None)
         number = self.memory.next_number
         found = Evidence(number, kind, question, answer, probability, model, self.number, image, region)
         self.memory = self.memory.plus(found)
         self.events.append(calls.EvidenceFound(found))
+        return found
 
     def close(self, verdict: Verdict, *, estimated: bool = True) -> str | None:
         """End a round with its verdict; gives the reason to stop, if a rule holds."""

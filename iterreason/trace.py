@@ -27,6 +27,7 @@ from iterreason.memory import Memory, SameText
 from iterreason.plan import Plan
 from iterreason.policy import NamedPolicy, read_policy
 from iterreason.records import Image, Problem, Result
+from iterreason.reliability import from_json
 
 SCHEMA_VERSION = 1
 
@@ -99,6 +100,7 @@ class TraceWriter:
             "start": plain(start),
             "seed": seed,
             "all_rounds": plan.all_rounds,
+            "reliability": plan.reliability.to_json(),
             "same": "" if plan.same is same_text else getattr(plan.same, "__qualname__", "of the caller's own"),
         }
 
@@ -293,6 +295,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             tuple(models["answerers"]),
             begin["context_tokens"],
             all_rounds=begin.get("all_rounds", False),
+            reliability=from_json(begin.get("reliability", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])
         turns = tuple(_turn(line) for line in rest if "calls" in line)

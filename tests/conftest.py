@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 from fake_server import FakeServer
 
+from iterreason.models.hf.processing import tolerate_torchvision
+
+tolerate_torchvision()  # pip's torchvision beside CPU torch
+
 
 @pytest.fixture
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:

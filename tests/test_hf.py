@@ -22,8 +22,11 @@ from iterreason.calls import EMPTY_PROMPT, Call, Look, Prompt, Reply, Sampling, 
 from iterreason.errors import MissingExtra, ModelFailed, UnknownModel
 from iterreason.images import decode
 from iterreason.models import Model, hf
-from iterreason.models.hf_answerer import CAPTION_QUESTION, BlipAnswerer
-from iterreason.models.hf_reasoner import CausalReasoner, first_tokens
+from iterreason.models.hf import finding
+from iterreason.models.hf.blip import CAPTION_QUESTION, BlipAnswerer
+from iterreason.models.hf.causal import CausalReasoner
+from iterreason.models.hf.chat import first_tokens
+from iterreason.models.hf.decoding import until_end
 from iterreason.records import Image, Region
 
 SCHEMA = json.dumps({
@@ -476,7 +479,7 @@ def test_each_view_is_encoded_once() -> None:
 
 def test_old_vision_states_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The states kept stay within their bound, and an image that was dropped is simply seen again."""
-    monkeypatch.setattr("iterreason.models.hf_answerer.SEEN_BYTES", 2 * 17 * 32 * 4)
+    monkeypatch.setattr("iterreason.models.hf.looker.SEEN_BYTES", 2 * 17 * 32 * 4)
     model = answerer()
     first = answers(model, *LOOKS[:3])
     assert len(model._seen) == 2
@@ -530,8 +533,7 @@ def test_a_look_that_cannot_be_answered_fails_alone(call: Call, captions: bool, 
 
 def test_an_answer_that_ends_is_cut_at_its_end() -> None:
     """After the end token neither text nor log-probabilities go on, however long the others in the batch write."""
-    model = answerer()
-    ended = model._sample([7, 3, 0, 0], [-0.1, -0.2, -9.0, -9.0])
+    ended = until_end([7, 3, 0, 0], [-0.1, -0.2, -9.0, -9.0], [3]).sample(tiny.bert_tokenizer())
     assert (ended.text, ended.logprobs, ended.finish_reason) == ("what", (-0.1, -0.2), "stop")
 
 
@@ -577,18 +579,18 @@ def test_other_weights_have_another_name(folders: dict[str, Path], tmp_path: Pat
     names = [hf.load(str(folder), "reasoner").capabilities().model for folder in (folders["llama"], other)]
     assert names[0] != names[1]
     assert all(name.startswith("hf/llama@") for name in names)
-    assert hf.weights_hash(folders["llama"]) == hf.weights_hash(folders["llama"])
+    assert finding.weights_hash(folders["llama"]) == finding.weights_hash(folders["llama"])
 
 
 def test_large_weights_are_hashed_in_stripes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound only stripes are read, and a change in one of them still shows."""
-    monkeypatch.setattr(hf, "HASHED_WHOLE", 1000)
-    monkeypatch.setattr(hf, "STRIPE", 10)
+    monkeypatch.setattr(finding, "HASHED_WHOLE", 1000)
+    monkeypatch.setattr(finding, "STRIPE", 10)
     file = tmp_path / "model.safetensors"
     file.write_bytes(bytes(6400))
-    before = hf.weights_hash(tmp_path)
+    before = finding.weights_hash(tmp_path)
     file.write_bytes(bytes(6300) + b"\1" + bytes(99))
-    assert hf.weights_hash(tmp_path) != before
+    assert finding.weights_hash(tmp_path) != before
 
 
 @pytest.mark.parametrize(
@@ -606,8 +608,8 @@ def test_a_checkpoint_in_the_wrong_role_is_refused(folders: dict[str, Path], nam
 
 def test_an_unknown_family_is_refused_by_name(tmp_path: Path) -> None:
     """A family that nothing here can run is named, with those that can."""
-    (tmp_path / "config.json").write_text('{"model_type": "vilt", "architectures": ["ViltForQuestionAnswering"]}')
-    with pytest.raises(UnknownModel, match="is ViltForQuestionAnswering, which cannot be the answerer"):
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
+    with pytest.raises(UnknownModel, match="is BertForMaskedLM, which cannot be the answerer"):
         hf.load(str(tmp_path), "answerer")
 
 

@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Mist
 from iterreason.calls import EMPTY_PROMPT, Call, Sampling
 from iterreason.errors import BadData, IterReasonError, Misuse, ModelFailed
 from iterreason.models.hf import load
-from iterreason.models.hf_reasoner import CausalReasoner
+from iterreason.models.hf.causal import CausalReasoner
 from iterreason.tuning.instruct_check import Placed, read_triples
 from iterreason.tuning.lora import open_model
 from iterreason.tuning.reasoner_examples import Reader, conversations, steps_of

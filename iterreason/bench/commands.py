@@ -60,7 +60,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="for DIR/TASK/POLICY/results.jsonl (default: runs)"
     )
     add("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
-    add("--answerer", metavar="URI", help="the model that looks at the image; `same`: the reasoner")
+    add_answerers(parser)
     add("--data", action="append", default=[], metavar="[TASK=]DIR", help="where a task's data lies; may be repeated")
     add("--no-baselines", action="store_true", help="without the policies `blind` and `direct`")
     add("--matched", action="store_true", help="also `direct`, sampled as often as the policy's tokens pay for")
@@ -72,6 +72,14 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     add("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     add("--ray", nargs="?", const="", metavar="ADDRESS", help="solve on a Ray cluster, see docs/scale.md")
     add("--json", action="store_true", help="print one JSON object at the end, nothing else")
+
+
+def add_answerers(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name those who look at the image."""
+    told = "the model that looks at the image; `same`: the reasoner; repeated: who is asked where the last was unsure"
+    parser.add_argument("--answerer", action="append", metavar="URI", help=told)
+    told = "how often each answerer is right, as `calibrate --answerers` wrote it"
+    parser.add_argument("--reliability", type=Path, metavar="FILE", help=told)
 
 
 # ------------------------------------------------------------------ what they do
@@ -98,6 +106,7 @@ def _eval(options: argparse.Namespace) -> int:
                 view,
                 reasoner=options.reasoner,
                 answerer=options.answerer,
+                reliability=options.reliability,
                 cache=options.cache,
                 concurrency=options.concurrency,
                 solving=solving,

@@ -62,6 +62,7 @@ def make_manifest(setting: Setting, terms: Terms, problems: int) -> dict[str, An
         },
         "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
         "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
+        "reliability": plan.reliability.to_json() or None,
         "confidence": plan.confidence,
         "reasoner_sees_image": plan.policy.reasoner.sees_image,
         "all_rounds": plan.all_rounds,
@@ -136,6 +137,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         "the data": ("task", "data_hash"),
         "the policy": ("policy", "hash"),
         "the models": ("models", ""),
+        "the answerers' reliability": ("reliability", ""),
         "--all-rounds": ("all_rounds", ""),
     }
     return [what for what, path in parts.items() if _at(old, path) != _at(new, path)]

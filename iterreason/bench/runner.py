@@ -18,7 +18,7 @@ from iterreason.bench.solving import Done, Job, Setting, solve_all
 from iterreason.bench.tasks.loading import Loaded, load_items, missing_text
 from iterreason.bench.tasks.task import NamedTask
 from iterreason.errors import Misuse
-from iterreason.opening import Wanted, open_models
+from iterreason.opening import Answerers, Wanted, open_models
 from iterreason.policy import NamedPolicy, find_policy
 
 BASELINES = ("blind", "direct")
@@ -99,7 +99,8 @@ async def evaluate(
     watcher: Watcher,
     *,
     reasoner: Wanted = None,
-    answerer: Wanted = None,
+    answerer: Answerers = None,
+    reliability: Path | None = None,
     cache: Path | None = None,
     concurrency: int = 32,
     solving: Solving | None = None,
@@ -116,7 +117,9 @@ async def evaluate(
             told = f"{missing_text(data.missing)}; the problems that need one count as errors (--strict stops instead)"
             watcher.said(f"task {named.name}: {told}")
     at_once = 1 if wanted.deterministic else concurrency
-    opened = await open_models(reasoner, answerer, wanted.all_policies, cache=cache, concurrency=at_once)
+    opened = await open_models(
+        reasoner, answerer, wanted.all_policies, cache=cache, concurrency=at_once, reliability=reliability
+    )
     solve = solving or (lambda jobs, setting: solve_all(jobs, opened.engine, setting))
     runs: list[Run] = []
     try:

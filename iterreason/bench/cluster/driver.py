@@ -23,7 +23,7 @@ from iterreason.bench.solving import Done, Job, Setting
 from iterreason.config import choose_models
 from iterreason.errors import Failure, Misuse, ModelFailed
 from iterreason.models import Model
-from iterreason.opening import Wanted
+from iterreason.opening import Answerers, Wanted, each_answerer
 from iterreason.prompts import one_line
 
 _PARCELS = 4  # under way at once in a worker: while the last problems of one end, others are solved
@@ -41,7 +41,7 @@ class _Broken(Failure):
 
 @contextmanager
 def on_cluster(
-    address: str, reasoner: Wanted, answerer: Wanted, cache: Path | None = None, concurrency: int = 32
+    address: str, reasoner: Wanted, answerer: Answerers, cache: Path | None = None, concurrency: int = 32
 ) -> Iterator[Solving]:
     """Connect to a Ray cluster; gives what solves problems there, for `evaluate`.
 
@@ -56,10 +56,12 @@ def on_cluster(
         raise Misuse(
             f"--ray {address}: a Ray client cannot do this; start the run on a node of the cluster with --ray auto"
         )
-    if isinstance(reasoner, Model) or isinstance(answerer, Model):
+    others = each_answerer(answerer)
+    if isinstance(reasoner, Model) or any(isinstance(wanted, Model) for wanted in others):
         raise Misuse("workers open the models themselves: name them by URI for a run on a Ray cluster")
-    chosen = choose_models(reasoner, answerer)
-    uris = _everywhere(chosen.reasoner), _everywhere(chosen.answerer)
+    first, *rest = (wanted if isinstance(wanted, str) else None for wanted in others)
+    chosen = choose_models(reasoner, first)
+    uris = _everywhere(chosen.reasoner), tuple(_everywhere(uri) for uri in (chosen.answerer, *rest) if uri)
     with connected(address):
         attempts = _count_attempts()
         yield lambda jobs, setting: solve_on_cluster(
@@ -207,14 +209,16 @@ def _wants_gpu(order: Order) -> bool:
     """Whether a worker holds a model that a GPU of the cluster can run; else it takes a processor."""
     import ray
 
-    holds = {uri.partition(":")[0] for uri in (order.reasoner, order.answerer)} & set(_IN_PROCESS)
+    holds = {uri.partition(":")[0] for uri in (order.reasoner, *order.answerers)} & set(_IN_PROCESS)
     return bool(holds and ray.cluster_resources().get("GPU"))
 
 
 def _everywhere(uri: str) -> str:
     """A model's URI with the path in it, if it is one, made absolute."""
     scheme, _, rest = uri.partition(":")
-    return f"{scheme}:{Path(rest).absolute()}" if scheme in ("scripted", "hf") and Path(rest).exists() else uri
+    path, mark, placing = (rest, "", "") if Path(rest).exists() else rest.partition("?")
+    found = scheme in ("scripted", "hf") and Path(path).exists()
+    return f"{scheme}:{Path(path).absolute()}{mark}{placing}" if found else uri
 
 
 def _explained(error: BaseException) -> _Broken:

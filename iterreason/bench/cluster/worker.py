@@ -36,13 +36,13 @@ _DEATHS = 3
 class Order:
     """What a worker needs to know.
 
-    reasoner, answerer: the models' URIs. cache: the reply cache's file on the worker's node. concurrency: problems in
+    reasoner, answerers: the models' URIs. cache: the reply cache's file on the worker's node. concurrency: problems in
     flight at most. attempts: a handle of the actor `Attempts`.
     """
 
     setting: Setting
     reasoner: str
-    answerer: str
+    answerers: tuple[str, ...]
     cache: Path | None
     concurrency: int
     attempts: Any
@@ -166,10 +166,10 @@ async def _open(order: Order) -> Opened:
         raise ModelFailed(f"iterreason {__version__} is installed there, the run needs {order.version}")
     plan = order.setting.plan
     opened = await open_models(
-        order.reasoner, order.answerer, [plan.named], cache=order.cache, concurrency=order.concurrency
+        order.reasoner, order.answerers, [plan.named], cache=order.cache, concurrency=order.concurrency
     )
     here = opened.fit(plan.named, all_rounds=plan.all_rounds)
-    if replace(here, same=plan.same) == plan:
+    if replace(here, same=plan.same, reliability=plan.reliability) == plan:
         return opened
     await opened.close()
     raise ModelFailed(f"the models there are {_models(here)}, not those of the run: {_models(plan)}")

@@ -15,7 +15,8 @@ from iterreason.calls import Call, Reply
 from iterreason.errors import ModelFailed
 from iterreason.models import Model
 from iterreason.models.embedded.limits import Limits, doubted, familiar, log
-from iterreason.models.hf_answerer import BlipAnswerer, _view
+from iterreason.models.hf.blip import BlipAnswerer
+from iterreason.models.hf.looker import view_key
 
 
 def bounded(opened: Model, folder: Path) -> BoundedAnswerer:
@@ -45,7 +46,7 @@ class BoundedAnswerer(BlipAnswerer):
 
     def _prepare(self, call: Call, fresh: dict[object, Tensor]) -> str:
         fault = super()._prepare(call, fresh)
-        key = _view(call)
+        key = view_key(call)
         if not fault and key not in self._familiar:
             score = self._limits.score(self._pixels(fresh[key]))
             self._familiar[key] = familiar(score)
@@ -63,7 +64,7 @@ class BoundedAnswerer(BlipAnswerer):
         back = ((values * self._std + self._mean) * 255).round().clamp(0, 255)
         return back.permute(1, 2, 0).to(torch.uint8).numpy()
 
-    def _answer(self, calls: Sequence[Call], seen: Tensor) -> list[Reply]:
+    def _answer(self, calls: Sequence[Call], seen: Sequence[Tensor]) -> list[Reply]:
         replies = super()._answer(calls, seen)
-        shares = [self._familiar[_view(call)] for call in calls]
+        shares = [self._familiar[view_key(call)] for call in calls]
         return [doubted(reply, share) if share < 1 else reply for reply, share in zip(replies, shares, strict=True)]

@@ -17,16 +17,14 @@ from iterreason.models import OnText
 from iterreason.models.batching import Batcher, one_line
 from iterreason.models.dice import dice_of, draw
 from iterreason.models.grammar import Constraint, Grammars
+from iterreason.models.hf.chat import as_data, end_tokens, first_tokens
+from iterreason.models.hf.decoding import Abandoned
 from iterreason.models.prefix import PrefixCache, Rows, common_prefix
 
 BATCH_CALLS = 16
 BATCH_ROWS = 32  # rows that decode together; more samples than these are decoded in turns
 PREFIX_BYTES = 768 * 2**20  # key/value states kept; of SmolLM2-135M about 33,000 tokens in bfloat16
 WORTH_SHARING = 16  # tokens that the rows of a batch must share before they are computed once for all
-
-
-class Abandoned(Exception):
-    """Nobody waits for this batch any more."""
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ class CausalReasoner:
         self._rows_at_once = BATCH_ROWS if kinds == {"full_attention"} else 1
         self._model, self._tokenizer, self._name = model, tokenizer, name
         self._context_tokens = int(model.config.max_position_embeddings)
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._grammars = Grammars(tokenizer, model.get_output_embeddings().weight.shape[0], self._ends)
         self._prefixes = PrefixCache(prefix_bytes)
         self._batcher = Batcher(self._run, BATCH_CALLS, lambda call: bool(call.choices))
@@ -126,7 +124,7 @@ class CausalReasoner:
             if call.schema:
                 self._grammars.matcher(call.schema)
             tokens: list[int] = self._tokenizer.apply_chat_template(
-                [{"role": m.role, "content": self._as_data(m.text)} for m in messages],
+                [{"role": m.role, "content": as_data(m.text, self._tokenizer)} for m in messages],
                 add_generation_prompt=True,
                 return_dict=False,
             )
@@ -137,12 +135,6 @@ class CausalReasoner:
             needs = f"the prompt's {len(tokens):,} tokens and the reply's {reply:,}"
             return f"context: {needs} pass the {self._context_tokens:,} of {self._name}"
         return tokens
-
-    def _as_data(self, text: str) -> str:
-        """The text with a blank in what would be read as a control token: text from an image must not end a turn."""
-        for token in self._tokenizer.all_special_tokens:
-            text = text.replace(token, f"{token[:1]} {token[1:]}")
-        return text
 
     def _begin(self, rows: Sequence[_Row]) -> Rows:
         """A batch that holds what is known of the rows' prompts; what is new becomes their `pending`."""
@@ -231,26 +223,3 @@ class CausalReasoner:
     def _text(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode([t for t in tokens if t not in self._ends], skip_special_tokens=True)
         return text
-
-
-def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[list[int]]:
-    """The tokens that begin each choice: of `A` and ` A` those that are one token, else the first of `A`.
-
-    A choice that begins like another one cannot be told by its first token; it has none.
-    """
-    spellings = [[tokenizer.encode(text, add_special_tokens=False) for text in (c, f" {c}")] for c in choices]
-    found = [
-        sorted({ids[0] for ids in both if len(ids) == 1}) or [ids[0] for ids in both[:1] if ids] for both in spellings
-    ]
-    return [
-        [] if any(set(ids) & set(other) for m, other in enumerate(found) if m != n) else ids
-        for n, ids in enumerate(found)
-    ]
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """The token ids that end a reply, the tokenizer's own first."""
-    said = model.generation_config.eos_token_id
-    named = [tokenizer.eos_token_id, *(said if isinstance(said, list) else [said])]
-    ids = [*named, *(tokenizer.get_vocab().get(token) for token in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>"))]
-    return list(dict.fromkeys(n for n in ids if n is not None))
