@@ -46,7 +46,7 @@ class Patience:
 def find_python() -> Path | None:
     """The Python that has LAVIS: as the environment says, else of `make lavis`; None where there is none."""
     if named := os.environ.get(PYTHON_VARIABLE):
-        return Path(named).expanduser()
+        return Path(named).expanduser().absolute()  # not resolved: the link is what makes it an environment's
     places = (Path.cwd() / ENVIRONMENT, CHECKOUT / ENVIRONMENT)
     return next((place for place in places if place.is_file()), None)
 
