@@ -24,7 +24,7 @@ from PIL import Image as Pixels
 from iterreason.calls import EMPTY_PROMPT, Call, Look, Reply, Sampling, View
 from iterreason.errors import MissingExtra, ModelFailed, UnknownModel
 from iterreason.images import load_image
-from iterreason.models import CAPTION_QUESTION, lavis, missing, open_model
+from iterreason.models import lavis, missing, open_model
 from iterreason.models.framed import Framed, WorkerFailed
 from iterreason.models.lavis import LavisAnswerer, Patience
 from iterreason.records import Image
@@ -396,8 +396,3 @@ def test_a_worker_whose_user_hangs_up_is_no_reader():
     finally:
         worker.close()
     assert failed.value.hung
-
-
-def test_a_caption_is_asked_for_in_one_way():
-    """A VQA model in this process and one of LAVIS are asked for a caption in the same words."""
-    assert lavis._request("blip_vqa/vqav2")["caption"] == CAPTION_QUESTION

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from iterreason.calls import Call, Capabilities, Reply, Sample, Tokens, digest
 from iterreason.images import decode
-from iterreason.models import CAPTION_QUESTION, OnText
+from iterreason.models import OnText
 from iterreason.models.batching import Batcher, one_line
 from iterreason.models.dice import Drawing, dice_of, draw
 
 BATCH_CALLS = 32
 BATCH_ROWS = 256  # samples that decode together
 SEEN_BYTES = 128 * 2**20  # vision states kept; of blip-vqa-base about 70 images
+CAPTION_QUESTION = "describe the image."  # what a model made for questions is asked for a caption
 
 
 def open_blip(where: str | Path, family: str, device: str, name: str) -> BlipAnswerer:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from iterreason.errors import UnknownModel
-from iterreason.models.hf_answerer import BlipAnswerer, open_blip
 
 VISION = (
     (r"^vision_model\.embeddings\.class_embedding", "visual_encoder.cls_token"),
@@ -62,25 +61,34 @@ def write_folder(checkpoint: str | Path, folder: Path) -> Path:
     archs = {"BlipForQuestionAnswering": "blip_vqa", "BlipForConditionalGeneration": "blip_caption"}
     if family not in archs:
         raise UnknownModel(f"{checkpoint} is {family}; LAVIS can be given {' or '.join(archs)}")
-    opened = open_blip(checkpoint, family, "cpu", checkpoint.name)
-    words = opened._tokenizer.get_vocab()
+    import transformers
+
+    model = getattr(transformers, family).from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
+    words = transformers.AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False).get_vocab()
+    images = json.loads((checkpoint / "processor_config.json").read_text())["image_processor"]
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": _renamed(opened, words)}, folder / "weights.pth")
+    torch.save({"model": _renamed(model.state_dict(), words)}, folder / "weights.pth")
     vocabulary = folder / "bert-base-uncased"  # the name by which LAVIS asks for it
     vocabulary.mkdir(exist_ok=True)
     (vocabulary / "vocab.txt").write_text("".join(f"{word}\n" for word in sorted(words, key=words.__getitem__)))
-    text = opened._model.config.text_config
+    text = model.config.text_config
     med = {key: getattr(text, key) for key in TEXT}
     med |= {"encoder_width": text.encoder_hidden_size, "add_cross_attention": True, "add_type_embeddings": False}
     (folder / "text.json").write_text(json.dumps(med, indent=2))
-    (folder / "model.yaml").write_text(_yaml(opened, archs[family], str(checkpoint), int(text.max_position_embeddings)))
+    vision, longest = _vision(model.config.vision_config), int(text.max_position_embeddings)
+    (folder / "model.yaml").write_text(
+        YAML.format(
+            source=checkpoint.resolve().name, arch=archs[family], image_size=model.config.vision_config.image_size,
+            longest=longest, vit=_inline(vision), processor=_inline(_processor(images)),
+        )
+    )  # fmt: skip
     return folder / "model.yaml"
 
 
-def _renamed(opened: BlipAnswerer, words: dict[str, int]) -> dict[str, torch.Tensor]:
+def _renamed(given: dict[str, torch.Tensor], words: dict[str, int]) -> dict[str, torch.Tensor]:
     """The weights under LAVIS's names."""
     weights = {}
-    for key, value in opened._model.state_dict().items():
+    for key, value in given.items():
         name = next((re.sub(old, new, key) for old, new in VISION if re.match(old, key)), key)
         weights[name] = value.float().clone()
     decoder = "text_decoder.cls.predictions."
@@ -92,26 +100,26 @@ def _renamed(opened: BlipAnswerer, words: dict[str, int]) -> dict[str, torch.Ten
     return weights
 
 
-def _yaml(opened: BlipAnswerer, arch: str, source: str, longest: int) -> str:
-    vision, images = opened._model.config.vision_config, opened._images
-    vit: dict[str, Any] = {
-        "patch_size": vision.patch_size,
-        "embed_dim": vision.hidden_size,
-        "depth": vision.num_hidden_layers,
-        "num_heads": vision.num_attention_heads,
-        "mlp_ratio": (vision.intermediate_size + 0.5) / vision.hidden_size,  # LAVIS rounds the product down
-        "layer_norm_eps": vision.layer_norm_eps,
+def _vision(config: Any) -> dict[str, Any]:
+    """The sizes of the vision encoder, as LAVIS's constructor calls them."""
+    return {
+        "patch_size": config.patch_size,
+        "embed_dim": config.hidden_size,
+        "depth": config.num_hidden_layers,
+        "num_heads": config.num_attention_heads,
+        "mlp_ratio": (config.intermediate_size + 0.5) / config.hidden_size,  # LAVIS rounds the product down
+        "layer_norm_eps": config.layer_norm_eps,
     }
-    processor = {
+
+
+def _processor(images: dict[str, Any]) -> dict[str, Any]:
+    """LAVIS's processor of images: a square, by bicubic interpolation."""
+    return {
         "name": "blip_image_eval",
-        "image_size": vision.image_size,
-        "mean": list(images.image_mean),
-        "std": list(images.image_std),
+        "image_size": images["size"]["height"],
+        "mean": images["image_mean"],
+        "std": images["image_std"],
     }
-    return YAML.format(
-        source=source, arch=arch, image_size=vision.image_size, longest=longest,
-        vit=_inline(vit), processor=_inline(processor),
-    )  # fmt: skip
 
 
 def _inline(table: dict[str, Any]) -> str:
