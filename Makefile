@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lavis test-lavis check coverage eval bench-core train-answerer wheel clean
+.PHONY: help install demo test lavis test-lavis check coverage eval bench-core bench-lavis train-answerer wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -78,6 +78,9 @@ eval: install ## benchmark: TASK=scenes POLICY=evidence [LIMIT= SEEDS= REASONER=
 
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.speed.core --out docs/performance.md $(ARGS)
+
+bench-lavis: install $(LAVIS)/.installed ## time LAVIS beside transformers, for docs/answerers.md
+	$(RUN) -m iterreason.bench.speed.lavis $(ARGS)
 
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)

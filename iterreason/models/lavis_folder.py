@@ -62,10 +62,11 @@ def write_folder(checkpoint: str | Path, folder: Path) -> Path:
     if family not in archs:
         raise UnknownModel(f"{checkpoint} is {family}; LAVIS can be given {' or '.join(archs)}")
     import transformers
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil  # needs no torchvision
 
     model = getattr(transformers, family).from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
     words = transformers.AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False).get_vocab()
-    images = json.loads((checkpoint / "processor_config.json").read_text())["image_processor"]
+    images = BlipImageProcessorPil.from_pretrained(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"model": _renamed(model.state_dict(), words)}, folder / "weights.pth")
     vocabulary = folder / "bert-base-uncased"  # the name by which LAVIS asks for it
@@ -112,13 +113,13 @@ def _vision(config: Any) -> dict[str, Any]:
     }
 
 
-def _processor(images: dict[str, Any]) -> dict[str, Any]:
+def _processor(images: Any) -> dict[str, Any]:
     """LAVIS's processor of images: a square, by bicubic interpolation."""
     return {
         "name": "blip_image_eval",
-        "image_size": images["size"]["height"],
-        "mean": images["image_mean"],
-        "std": images["image_std"],
+        "image_size": images.size["height"],
+        "mean": list(images.image_mean),
+        "std": list(images.image_std),
     }
 
 

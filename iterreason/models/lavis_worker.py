@@ -508,8 +508,10 @@ def built(model_class: Any, config: Any) -> Any:
     def checked(method: str) -> Any:
         def loading(self: Any, *arguments: Any, **options: Any) -> Any:
             told = getattr(super(checking, self), method)(*arguments, **options)
-            trained = {key for key, value in self.named_parameters() if value.requires_grad}
-            lacking[:] = [key for key in told.missing_keys if key in trained]
+            # What is frozen came from elsewhere, but for a vision encoder of one's own.
+            own = "visual_encoder." if config.get("vit") else ()
+            wanted = {key for key, value in self.named_parameters() if value.requires_grad or key.startswith(own)}
+            lacking[:] = [key for key in told.missing_keys if key in wanted]
             return told
 
         return loading

@@ -12,9 +12,8 @@ import sys
 
 import torch
 
-WORDS = (
-    "question : short answer a photo of what is it how many are there circle square red blue yes no ? one two".split()
-)
+TEXT = "question : short answer a photo of what is it how many are there circle square red blue yes no ? one two"
+WORDS = TEXT.split()
 YAML = """\
 model:
   arch: {arch}
@@ -109,9 +108,8 @@ def main(worker_file: str, folder: str, arch: str) -> None:
     for value in model.parameters():
         if value.requires_grad and value.dim() > 1:
             torch.nn.init.normal_(value, std=0.3)
-    torch.save({"model": {k: v for k, v in model.named_parameters() if v.requires_grad}}, "weights.pth")
-    vision = {k: v for k, v in model.visual_encoder.state_dict(prefix="visual_encoder.").items()}
-    torch.save({"model": {**torch.load("weights.pth")["model"], **vision}}, "weights.pth")
+    kept = {k: v for k, v in model.named_parameters() if v.requires_grad or k.startswith("visual_encoder")}
+    torch.save({"model": kept}, "weights.pth")
 
 
 if __name__ == "__main__":
