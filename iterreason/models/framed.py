@@ -18,6 +18,7 @@ HEAD = struct.Struct(">4sIQ")  # magic, bytes of the JSON header, bytes of the b
 MAGIC = b"ITR1"
 REPLY_BYTES = 256 * 2**20
 CHUNK = 2**20
+TAIL_CHARS = 200
 TAIL_BYTES = 4000  # of what the program printed last, for the message when it ends
 
 
@@ -87,8 +88,9 @@ class Framed:
 
     def kill(self) -> None:
         """End the program at once; from any thread, and safe to call twice."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:  # else its number may by now be another's
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(TimeoutExpired):
             self._process.wait(timeout=5)
 
@@ -146,7 +148,7 @@ class Framed:
         self._drain.join(timeout=1)
         lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
         how = f"it was killed by {_signal(-code)}" if code < 0 else f"it ended with exit code {code}"
-        return f"{how}; last words: {lines[-1]}" if lines else how
+        return f"{how}; last words: {lines[-1][:TAIL_CHARS]}" if lines else how
 
 
 def _signal(number: int) -> str:

@@ -221,6 +221,7 @@ class LavisAnswerer:
         }
         told = self._worker.ask(header, [pixels[key][2] for key in new], seconds=self._patience.answer)
         if "error" in told:
+            self._held = set()  # what it still has after that is unknown
             return [Reply(error=str(told["error"]))] * len(calls)
         try:
             self._held = set(told["held"])
@@ -250,7 +251,7 @@ def _shown(rest: str) -> str:
 
 
 def _key(call: Call) -> str:
-    return digest(call.look and call.look.view.identity)
+    return digest(call.look and call.look.view.identity)[:16]
 
 
 def _prepare(call: Call, pixels: dict[str, tuple[int, int, bytes]]) -> str:

@@ -75,7 +75,7 @@ def _handled(worker: Worker, header: dict[str, Any], body: bytes) -> dict[str, A
         json.dumps(reply, allow_nan=False)
         return reply
     except Refused as error:
-        return {"error": str(error), "kind": error.kind}
+        return {"error": " ".join(str(error).split()), "kind": error.kind}
     except BaseException as error:  # LAVIS and what it stands on may raise anything
         return {"error": "{}: {}".format(type(error).__name__, " ".join(str(error).split())[:300]), "kind": "failed"}
 
@@ -124,17 +124,23 @@ class Worker:
         """Answer calls of one kind: all with choices, or none."""
         import torch
 
-        with torch.inference_mode():
-            self._see(views, body)
-            faults = [self._fault(call) for call in calls]
-            good = [call for call, fault in zip(calls, faults) if not fault]
-            replies = iter(self._answers(good, max_tokens) if good else [])
-            told = [{"error": fault} if fault else next(replies) for fault in faults]
+        try:
+            with torch.inference_mode():
+                self._see(views, body)
+                faults = [self._fault(call) for call in calls]
+                good = [call for call, fault in zip(calls, faults) if not fault]
+                replies = iter(self._answers(good, max_tokens) if good else [])
+                told = [{"error": fault} if fault else next(replies) for fault in faults]
+        finally:
+            self._forget()
+        return {"replies": told, "held": list(self.seen)}
+
+    def _forget(self) -> None:
+        """Drop the vision states that were of use longest ago."""
         size = sum(states.numel() * states.element_size() for states in self.seen.values())
         while size > SEEN_BYTES:
             _, gone = self.seen.popitem(last=False)
             size -= gone.numel() * gone.element_size()
-        return {"replies": told, "held": list(self.seen)}
 
     def _see(self, views: list[Any], body: bytes) -> None:
         """The vision encoder, once for each new view (key, width, height)."""
