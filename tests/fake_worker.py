@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 HEAD = struct.Struct(">4sIQ")
-TOLD = {"hello": {"lavis": "1.0.2"}, "load": {"asks": True, "weights": "0123456789ab", "device": "cpu"}}
+TOLD = {"hello": {"lavis": "1.0.2"}, "load": {"asks": True, "batch": 32, "weights": "0123456789ab"}}
 
 
 def main(folder: Path, read: int, write: int) -> None:

@@ -114,6 +114,12 @@ def test_calls_travel_in_one_batch_and_pixels_once(tmp_path):
     assert answers(forgetful, look())[0].text == "is it red? ff0000 [None]"
 
 
+def test_a_batch_is_as_large_as_the_worker_says(tmp_path):
+    """A model of billions of parameters gets small batches, so that none takes so long that it looks like a hang."""
+    answers(opened(tmp_path, {"load": {"asks": True, "batch": 2, "weights": "0"}}), *[look()] * 5)
+    assert [len(request["calls"]) for request in asked(tmp_path)[2:]] == [2, 2, 1]
+
+
 def test_choices_carry_sum_and_mean(tmp_path):
     """A choice's score is the sum of its tokens' log-probabilities; the picked one carries each, for the mean."""
     [reply] = answers(opened(tmp_path), look(choices=("a long one", "short")))
@@ -157,7 +163,7 @@ def test_a_look_that_cannot_be_answered_fails_alone(tmp_path, call, reason):
 
 def test_a_captioner_is_asked_nothing(tmp_path):
     """A model that gives captions only says so instead of taking the question for nothing."""
-    told = {"load": {"asks": False, "weights": "0"}}
+    told = {"load": {"asks": False, "batch": 2, "weights": "0"}}
     question, caption = answers(opened(tmp_path, told), look(), look(None))
     assert "gives captions only" in (question.error or "")
     assert caption.error is None
@@ -258,7 +264,7 @@ def test_what_is_no_message_is_a_failure(tmp_path, how):
 
 def test_other_weights_after_a_start_are_refused(tmp_path):
     """A worker that comes back with other weights than the model's name says answers nothing."""
-    changed = {"load": {"asks": True, "weights": "other", "device": "cpu"}}
+    changed = {"load": {"asks": True, "batch": 32, "weights": "other"}}
     [reply] = answers(opened(tmp_path, {"answer": "crash"}, changed), look())
     assert "its files have changed" in (reply.error or "")
 

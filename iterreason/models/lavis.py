@@ -30,7 +30,6 @@ RELEASES = "1.0."
 TO_MEND = f"make lavis (in a checkout), or set {PYTHON_VARIABLE} to a Python that has salesforce-lavis==1.0.2"
 FORMS = "lavis:NAME/TYPE as in LAVIS's model zoo (lavis:blip_vqa/vqav2), or lavis:FILE.yaml for local files"
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-BATCH_CALLS = 32
 FAILURES = 2  # with no answer in between, and the worker is not started again
 
 
@@ -99,7 +98,8 @@ class LavisAnswerer:
             raise ModelFailed(f"{name}: the LAVIS worker does not start: {error}") from None
         self._asks = bool(self._told.get("asks"))
         self._name = f"{name}@{self._told.get('weights')}"
-        self._batcher = Batcher(self._run, BATCH_CALLS, lambda call: (bool(call.choices), call.sampling.max_tokens))
+        limit = int(self._told.get("batch", 1))
+        self._batcher = Batcher(self._run, limit, lambda call: (bool(call.choices), call.sampling.max_tokens))
 
     def capabilities(self) -> Capabilities:
         """Looks only; everything can be scored."""

@@ -118,7 +118,8 @@ class Worker:
         self.model, self.caption = FAMILIES[name](made), caption
         self.images, self.questions = processors(preprocess)
         config = json.dumps([name, preprocess], sort_keys=True)
-        return {"asks": self.model.asks, "weights": fingerprint(made, config), "device": device}
+        told = {"asks": self.model.asks, "batch": self.model.batch if device == "cuda" else self.model.batch_on_cpu}
+        return dict(told, weights=fingerprint(made, config), device=device)
 
     def do_answer(self, body: bytes, views: list[Any], calls: list[Any], max_tokens: int) -> dict[str, Any]:
         """Answer calls of one kind: all with choices, or none."""
@@ -290,6 +291,7 @@ class Blip:
 
     asks = False
     caption_prompt = ""
+    batch = batch_on_cpu = 32
 
     def __init__(self, model: Any) -> None:
         self.model, self.tokenizer, self.device = model, model.tokenizer, model.device
@@ -359,6 +361,7 @@ class Blip2:
     """What BLIP-2's models share: a Q-Former between the vision encoder and a language model."""
 
     asks = True
+    batch, batch_on_cpu = 16, 2  # billions of parameters: no batch may take so long that it looks like a hang
     projection = ""
     question = "Question: {} Short answer:"
 
