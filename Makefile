@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check coverage eval bench-core train-answerer wheel clean
+.PHONY: help install demo test lavis test-lavis check coverage eval bench-core bench-lavis train-answerer wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -35,6 +35,26 @@ demo: install ## multi-round reasoning on three drawn scenes, rounds shown as th
 test: install ## the default test suite; ARGS="-k name" for a part of it
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+# LAVIS wants packages so old that it has an environment of its own, and the pins of that are of Python 3.11.
+LAVIS := .venv-lavis
+PYTHON311 ?= $(firstword $(foreach python,python3.11 $(PYTHON),$(shell \
+	$(python) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(python)")' 2>/dev/null)))
+
+lavis: $(LAVIS)/.installed ## make .venv-lavis, the Python that answers for lavis: models (2 minutes, 1.7 GB)
+	@echo 'installed: iterreason ask … --answerer lavis:blip_vqa/vqav2'
+
+$(LAVIS)/.installed: requirements/lavis.txt requirements/torchvision_without_cuda.py
+	@test -n '$(PYTHON311)' || { echo 'LAVIS needs Python 3.11; name one: make lavis PYTHON311=/path/to/python3.11'; exit 1; }
+	@echo 'installing LAVIS into $(LAVIS) (2 minutes) …'
+	$(PYTHON311) -m venv $(LAVIS)
+	$(LAVIS)/bin/pip install --quiet --no-deps --requirement requirements/lavis.txt
+	cp requirements/torchvision_without_cuda.py $(LAVIS)/lib/python3.11/site-packages/
+	echo 'import torchvision_without_cuda' > $(LAVIS)/lib/python3.11/site-packages/torchvision_without_cuda.pth
+	@touch $@
+
+test-lavis: install $(LAVIS)/.installed ## the tests against the real LAVIS; makes .venv-lavis where it is missing
+	$(RUN) -m pytest tests/lavis $(ARGS)
+
 check: install ## lint, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -58,6 +78,9 @@ eval: install ## benchmark: TASK=scenes POLICY=evidence [LIMIT= SEEDS= REASONER=
 
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.speed.core --out docs/performance.md $(ARGS)
+
+bench-lavis: install $(LAVIS)/.installed ## time LAVIS beside transformers, for docs/answerers.md
+	$(RUN) -m iterreason.bench.speed.lavis $(ARGS)
 
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)

@@ -149,6 +149,12 @@ class Call:
         key = digest(self.slot, self.prompt.digest, looked, sampling, self.schema, self.choices, self.sample)
         object.__setattr__(self, "key", key)
 
+    def seed_of(self, number: int) -> int | None:
+        """The seed of one of its samples (0-based), which depends on the call alone; None leaves it to the model."""
+        if self.sampling.seed is None:
+            return None
+        return int(sha256(f"{self.key}/{number}".encode()).hexdigest()[:15], 16)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -166,6 +172,11 @@ class Sample:
     def probability(self) -> float | None:
         """The probability of the whole text, in [0, 1]; None without log-probabilities."""
         return math.exp(min(0.0, sum(self.logprobs))) if self.logprobs else None
+
+    @property
+    def mean_logprob(self) -> float | None:
+        """The mean log-probability of a token, which does not punish longer texts; None without log-probabilities."""
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
 
 @dataclass(frozen=True, slots=True)

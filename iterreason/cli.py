@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character gets '?' instead of nothing at all
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
+    if python := getattr(options, "lavis_python", None):
+        # Through the environment, so that it reaches the workers of a cluster that this command starts.
+        os.environ["ITERREASON_LAVIS_PYTHON"] = os.path.abspath(os.path.expanduser(python))
     try:
         return command(options)
     except IterReasonError as error:
@@ -103,6 +106,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
     bench.add_answerers(parser)
+    parser.add_argument("--lavis-python", metavar="FILE", help="the Python that has LAVIS, for `lavis:` models")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")

@@ -61,6 +61,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     )
     add("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
     add_answerers(parser)
+    add("--lavis-python", metavar="FILE", help="the Python that has LAVIS, for `lavis:` models")
     add("--data", action="append", default=[], metavar="[TASK=]DIR", help="where a task's data lies; may be repeated")
     add("--no-baselines", action="store_true", help="without the policies `blind` and `direct`")
     add("--matched", action="store_true", help="also `direct`, sampled as often as the policy's tokens pay for")

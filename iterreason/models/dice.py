@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import torch
 from torch import Tensor
 
@@ -17,11 +15,11 @@ def dice_of(call: Call, number: int) -> torch.Generator | None:
     """
     if call.sampling.temperature == 0:
         return None
-    dice = torch.Generator()
-    if call.sampling.seed is None:
+    dice, seed = torch.Generator(), call.seed_of(number)
+    if seed is None:
         dice.seed()
     else:
-        dice.manual_seed(int(sha256(f"{call.key}/{number}".encode()).hexdigest()[:15], 16))
+        dice.manual_seed(seed)
     return dice
 
 
