@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from iterreason.models import OnText, wire
 from iterreason.models.address import Address, parse_uri, read_key
 from iterreason.models.failures import advice, explain, said, tidy
 from iterreason.models.probe import probe
+from iterreason.models.ranking import Reading, rank, ranked
 
 REACH_SECONDS = 5.0  # to list the models; a server that is up answers at once
 NOT_OFFERED = (404, 405, 501)  # servers without a list of models
@@ -96,13 +98,15 @@ class Server:
         return self._capabilities
 
     async def connect(self) -> None:
-        """Reach the server, find the model, and find out by test requests what it can do, all within `timeout`.
+        """Reach the server, find the model, and find out by test requests what it can do.
+
+        All of it ends within `timeout * (retries + 1)`, as a call does: a server's first requests are its slowest.
 
         Raises ModelFailed where the server cannot be reached or does not answer, UnknownModel where it lacks the model.
         """
         failure = None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout * (self._retries + 1)):
                 self._capabilities = await self._examine()
         except IterReasonError:
             raise
@@ -124,6 +128,10 @@ class Server:
             schema=found.schema,
             logprobs=found.logprobs,
             scores=found.scores,
+            ranks=found.ranks,
+            holds=found.holds,
+            samples=found.samples,
+            cached_tokens=found.cached_tokens,
             context_tokens=served.max_model_len,
         )
 
@@ -145,7 +153,8 @@ class Server:
         begin = perf_counter()
         try:
             async with asyncio.timeout(self._timeout * (self._retries + 1)):
-                answer = await self._sampled(call, on_text)
+                ranks = ranked(call) and self._capabilities.ranks
+                answer = await (rank(call, partial(self._read, call)) if ranks else self._sampled(call, on_text))
         except Exception as error:
             answer = Reply(error=explain(error, self._key))
         error_line = answer.error and tidy(answer.error, self._key)
@@ -154,6 +163,8 @@ class Server:
     async def _sampled(self, call: Call, on_text: OnText | None) -> Reply:
         """The reply with all samples; those that the server does not give together are asked for alone, all at once."""
         body, wanted = wire.request(call, self._address.model, self._capabilities.logprobs), call.sampling.n
+        if ranked(call) and self._capabilities.holds:
+            body |= wire.held_to(call.choices)
         replies: list[Reply] = []
         if wanted == 1 or not self._dialect.singles:
             together = await self._send(body, on_text)
@@ -172,6 +183,12 @@ class Server:
             return wire.reply(await self._send(body, on_text), call, 1)
         except Exception as error:  # as a reply, so that the tokens of the others still count
             return Reply(error=explain(error, self._key))
+
+    async def _read(self, call: Call, choice: str) -> Reading:
+        try:
+            return (await self._send(wire.reading(call, self._address.model, choice))).read
+        except Exception as error:  # as a reading, so that the tokens of the others still count
+            return Reading(error=explain(error, self._key))
 
     async def close(self) -> None:
         """Close the connections; safe to call twice."""
