@@ -20,7 +20,7 @@ from iterreason.models import OnText, installed
 from iterreason.models.batching import CLOSED, one_line
 from iterreason.models.letters import first_tokens
 from iterreason.models.ranking import Read, Reading, rank, ranked
-from iterreason.models.vllm_settings import Settings
+from iterreason.models.vllm_settings import Settings, adapter_room
 from iterreason.models.wire import scored, seed
 
 MOST_IMAGES = 8  # in one prompt
@@ -62,9 +62,9 @@ class VllmEngine:
         """Start the engine, which takes from seconds to minutes. Raises MissingExtra, ModelFailed."""
         if not installed("vllm"):
             raise MissingExtra("vLLM in this process needs the package vllm; run: pip install 'iterreason[vllm]'")
-        rank = settings.rank
+        room = adapter_room(settings.lora) if settings.lora else 0
         try:
-            engine = await aside(lambda: _started(settings, rank))
+            engine = await aside(lambda: _started(settings, room))
             await engine.reset_mm_cache()  # it ends a warm-up that otherwise goes on
             return cls(engine, settings)
         except Exception as error:  # the engine may fail in any way: memory, a model that it does not know, a file
@@ -173,15 +173,15 @@ class VllmEngine:
         return output
 
 
-def _started(settings: Settings, rank: int) -> Any:
-    """Build the engine; blocks."""
+def _started(settings: Settings, room: int) -> Any:
+    """Build the engine; blocks. room: the rank of its adapter, 0 without one."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    options: dict[str, Any] = {"enable_lora": True, "max_lora_rank": rank} if rank else {}
+    options: dict[str, Any] = {"enable_lora": True, "max_lora_rank": room} if room else {}
     if current_platform.is_cpu():
         options |= CPU_OPTIONS
     arguments = AsyncEngineArgs(

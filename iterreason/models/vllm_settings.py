@@ -12,6 +12,7 @@ from iterreason.errors import ModelFailed, UnknownModel, unknown
 from iterreason.models.hf import weights_hash
 
 FORM = "vllm:MODEL, and after it any of +lora=FOLDER, +memory=SHARE, +length=TOKENS, +gpus=N"
+MOST_RANK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,6 @@ class Settings:
         """What results call it: with a hash of the weights, where they lie in a folder, and of the adapter's."""
         return f"vllm/{_named(self.model)}" + (f"+{_named(str(self.lora))}" if self.lora else "")
 
-    @property
-    def rank(self) -> int:
-        """The adapter's rank, rounded up to one that vLLM makes room for; 0 without an adapter. Raises ModelFailed."""
-        if self.lora is None:
-            return 0
-        rank = _adapter(self.lora).get("r")
-        if not isinstance(rank, int) or not 1 <= rank <= 512:
-            raise ModelFailed(
-                f"{self.lora / 'adapter_config.json'}: the rank r is {rank!r}, not a number from 1 to 512"
-            )
-        return next(room for room in (8, 16, 32, 64, 128, 256, 320, 512) if rank <= room)
-
 
 def read_settings(uri: str) -> Settings:
     """Read what follows `vllm:`; raises UnknownModel for a malformed URI, ModelFailed for a folder that is none."""
@@ -63,6 +52,16 @@ def read_settings(uri: str) -> Settings:
         found[key] = _value(uri, key, value)
     _check_folder(model, uri)
     return Settings(model, **found)
+
+
+def adapter_room(folder: Path) -> int:
+    """The adapter's rank, rounded up to one that vLLM makes room for. Raises ModelFailed for what is no adapter."""
+    rank = _adapter(folder).get("r")
+    if not isinstance(rank, int) or not 1 <= rank <= MOST_RANK:
+        raise ModelFailed(
+            f"{folder / 'adapter_config.json'}: the rank r is {rank!r}, not a number from 1 to {MOST_RANK}"
+        )
+    return next(room for room in (8, 16, 32, 64, 128, 256, 320, MOST_RANK) if rank <= room)
 
 
 def _value(uri: str, key: str, value: str) -> Any:
