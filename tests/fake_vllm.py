@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A program that takes the place of `vllm` on the path: it serves /health, dies, hangs or will not end, as told.
 
-FAKE_VLLM names a folder: `plan.json` there lists what each start in turn does (the last one: all further ones), and each
-start leaves `start-N.json` with its arguments, its key and its process ids. What it does is one of:
+FAKE_VLLM names a folder: `plan.json` there lists what each start in turn does (the last: all further); each start
+leaves `start-N.json` with its arguments, its key and its process ids. What it does is one of:
     serve, die (before it answers), die-soon (after that), hang (answers once), stubborn (SIGTERM does not end it)
 """
 

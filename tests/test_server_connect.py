@@ -172,6 +172,14 @@ def test_connecting_finds_out_what_the_server_can_do() -> None:
         assert len(fake.chats) == 6
 
 
+def test_a_server_with_adapters_is_not_asked_for_what_kills_it() -> None:
+    """vLLM with adapters may die of a request for a prompt's log-probabilities; such a server is not sent one."""
+    with FakeServer(vllm=True, entry={"parent": "base"}) as fake:
+        assert not found(fake).ranks
+        assert fake.chats
+        assert not any("prompt_logprobs" in body for body in fake.chats)
+
+
 def test_a_server_that_tells_cached_tokens_only_where_there_are_some_is_found_out() -> None:
     """The count of cached tokens may be left out while it is 0; a long prompt sent twice brings it to light."""
     seen: set[str] = set()

@@ -53,9 +53,10 @@ class Outcome:
     failure: Exception | None = None
 
 
-async def probe(send: Send, model: str) -> Found:
+async def probe(send: Send, model: str, *, reads: bool = True) -> Found:
     """Ask for everything at once, each in a request of its own, and look at what comes back.
 
+    reads: whether to ask for the log-probabilities of a prompt, without which no choices are ranked.
     Raises what `send` raised where the server could not be reached, or does not complete even a plain chat.
     """
     plain = _ask(model, QUESTION, 1)
@@ -65,7 +66,7 @@ async def probe(send: Send, model: str) -> Found:
         _try(send, plain | {"logprobs": True, "top_logprobs": TOP_LOGPROBS}),
         _try(send, _ask(model, QUESTION, 64) | {"response_format": form}),
         _try(send, _ask(model, picture, 1)),
-        _try(send, as_said(plain, WORD)),
+        _try(send, as_said(plain, WORD) if reads else plain),
         _try(send, _ask(model, QUESTION, 8) | held_to([WORD])),
         _try(send, plain | {"n": 2, "temperature": 1.0}),
     )

@@ -62,16 +62,22 @@ async def rank(call: Call, read: Callable[[str], Awaitable[Reading]]) -> Reply:
 
 def spelled(read: Sequence[Read], text: str) -> tuple[float, ...]:
     """The log-probabilities of the last tokens that spell this text, and of what ends it; empty where none spell it."""
+    start, end = place_of([token.text for token in read], text)
+    return tuple(token.logprob for token in read[start:end])
+
+
+def place_of(tokens: Sequence[str], text: str) -> tuple[int, int]:
+    """Where the last tokens that spell this text begin, and where what ends it does; (0, 0) where none spell it."""
     wanted = text.strip()
-    for end in range(len(read), max(0, len(read) - MOST_CLOSING), -1):
+    for end in range(len(tokens), max(0, len(tokens) - MOST_CLOSING), -1):
         joined = ""
         for start in range(end - 1, -1, -1):
-            joined = read[start].text + joined
+            joined = tokens[start] + joined
             if joined.strip() == wanted:
-                return tuple(token.logprob for token in read[start : end + 1])
+                return start, min(end + 1, len(tokens))
             if len(joined.strip()) > len(wanted):
                 break
-    return ()
+    return 0, 0
 
 
 def _draw(scores: Sequence[float], call: Call, number: int) -> int:

@@ -32,10 +32,11 @@ NOT_OFFERED = (404, 405, 501)  # servers without a list of models
 
 
 class Served(BaseModel):
-    """An entry in a server's list of models; all but `id` is vLLM's."""
+    """An entry in a server's list of models; all but `id` is vLLM's. `parent`: of an adapter, the model it is for."""
 
     id: str
     root: str | None = None
+    parent: str | None = None
     max_model_len: int | None = None
 
 
@@ -75,6 +76,7 @@ class Server:
         self._key = read_key(self._address)
         self._timeout, self._retries = timeout, retries
         self._dialect = wire.Dialect()
+        self._has_adapters = False
         self._capabilities = Capabilities(model=str(self._address))
         client = AsyncOpenAI if self._address.own else _Anonymous
         self._client = client(api_key=self._key, base_url=self._address.url, timeout=timeout, max_retries=retries)
@@ -119,7 +121,9 @@ class Server:
 
     async def _examine(self) -> Capabilities:
         served = await self._served()
-        found = await probe(self._send, self._address.model)
+        # With adapters, vLLM 0.32 dies of a request for a prompt's log-probabilities (its issue 29955), or tells wrong
+        # ones (51594).
+        found = await probe(self._send, self._address.model, reads=not self._has_adapters)
         # Two servings under one name differ where their weights do.
         weights = f"#{digest(served.root)[:8]}" if served.root and served.root != served.id else ""
         return Capabilities(
@@ -144,6 +148,7 @@ class Server:
                 return Served(id=self._address.model)
             raise
         served = {entry.id: entry for entry in wire.parse(response.content, ServedList).data}
+        self._has_adapters = any(entry.parent for entry in served.values())
         if self._address.model not in served:
             raise UnknownModel(f"{self._address.url}: {unknown('model', self._address.model, served)}")
         return served[self._address.model]

@@ -19,7 +19,7 @@ from iterreason.images import decode
 from iterreason.models import OnText, installed
 from iterreason.models.batching import CLOSED, one_line
 from iterreason.models.letters import first_tokens
-from iterreason.models.ranking import Read, Reading, rank, ranked
+from iterreason.models.ranking import Read, Reading, place_of, rank, ranked
 from iterreason.models.vllm_settings import Settings, adapter_room
 from iterreason.models.wire import scored, seed
 
@@ -36,7 +36,7 @@ CPU_OPTIONS: dict[str, Any] = {
 class VllmEngine:
     """A language or vision-language model that vLLM runs in this process; both roles may share it.
 
-    engine: vLLM's AsyncLLM, started in the running event loop; calls must come from that loop.
+    engine: vLLM's AsyncLLM, started in the running event loop; calls from others are handed over to that one.
 
     A read-out's letters are all scored, however unlikely; a look's choices are scored as whole answers. A sample's
     log-probabilities are the model's own before temperature, but after the grammar where the call has a schema.
@@ -77,8 +77,10 @@ class VllmEngine:
     async def complete(self, call: Call, on_text: OnText | None = None) -> Reply:
         """Answer one call beside all others that run; `on_text` gets the first sample's text as it grows."""
         began = perf_counter()
-        if self._closed or asyncio.get_running_loop() is not self._loop:
-            return Reply(error=CLOSED if self._closed else "this model was opened in another event loop")
+        if self._closed or self._loop.is_closed():
+            return Reply(error=CLOSED)
+        if asyncio.get_running_loop() is not self._loop:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.complete(call, on_text), self._loop))
         try:
             answer = await (rank(call, partial(self._read, call)) if ranked(call) else self._answer(call, on_text))
         except Exception as error:  # a request that vLLM refuses, or an engine that died
@@ -110,17 +112,35 @@ class VllmEngine:
         return Reply(samples, scores, _counted(output))
 
     async def _read(self, call: Call, choice: str) -> Reading:
-        """Have the model read the prompt with this choice as its reply."""
-        from vllm import SamplingParams
+        """Have the model read the prompt with this choice as its reply, a request for each token of the choice.
 
+        Each takes what stands before out of the prefix cache. The log-probabilities of a prompt as a whole, which vLLM
+        gives too, would be computed without the cache, and are wrong or fatal with an adapter.
+        """
         prompt = await self._prompt(call, choice)
         if fault := self._too_long(prompt, 1):
             return Reading(error=fault)
-        output = await self._generate(prompt, SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0), None)
-        told = zip(output.prompt_token_ids, output.prompt_logprobs, strict=True)
-        known = [(entry or {}).get(token) for token, entry in told]
-        read = [Read((one and one.decoded_token) or "", one.logprob if one else 0.0) for one in known]
-        return Reading(read, _counted(output))
+        ids = prompt["prompt_token_ids"]
+        texts = [self._tokenizer.decode([token]) for token in ids]
+        first, end = place_of(texts, choice)
+        outputs = await asyncio.gather(*(self._next(prompt, place) for place in range(first, end)))
+        counts = [_counted(output) for output in outputs]
+        read = [
+            Read(texts[place], output.outputs[0].logprobs[0][ids[place]].logprob)
+            for place, output in zip(range(first, end), outputs, strict=True)
+        ]
+        longest = max(counts, key=lambda count: count.prompt, default=Tokens())
+        return Reading(read, replace(longest, completion=sum(count.completion for count in counts)))
+
+    async def _next(self, prompt: Any, place: int) -> Any:
+        """The output of one token after the prompt's first ones, with the log-probability of the one that is there."""
+        from vllm import SamplingParams
+
+        before = {**prompt, "prompt_token_ids": prompt["prompt_token_ids"][:place]}
+        wanted = [prompt["prompt_token_ids"][place]]
+        return await self._generate(
+            before, SamplingParams(max_tokens=1, temperature=0.0, logprobs=1, logprob_token_ids=wanted), None
+        )
 
     async def _prompt(self, call: Call, reply: str | None = None) -> Any:
         """The prompt as vLLM takes it: rendered by the model's chat template, images prepared."""

@@ -82,12 +82,13 @@ class Supervisor:
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            every: asyncio.Future[Any] = asyncio.gather(*tasks)
-            ends: list[asyncio.Future[Any]] = [every, stopping]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if every.done():
-                await every
-            return every.done() and not self._stopping.is_set()
+            waited: set[asyncio.Task[Any]] = {*tasks}
+            while waited and not stopping.done():
+                done, _ = await asyncio.wait({*waited, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done & waited:
+                    task.result()
+                waited -= done
+            return not stopping.done()
         finally:
             for task in (*tasks, stopping):
                 task.cancel()
