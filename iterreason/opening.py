@@ -73,6 +73,8 @@ async def open_models(
     looks = any(named.policy.looks for named in policies)
     reasoner, answerers = _chosen(reasoner, each_answerer(answerer), reasons, looks)
     counted = read_reliability(Path(reliability)) if reliability else FLAT
+    # Opened twice it would take the GPU's memory twice.
+    answerers = tuple("same" if one == reasoner and str(one).startswith("vllm:") else one for one in answerers)
     models, own = dict[str, Model](), list[Model]()
     replies = None
 

@@ -25,8 +25,8 @@ from iterreason.models import Model, hf
 from iterreason.models.hf import finding
 from iterreason.models.hf.blip import CAPTION_QUESTION, BlipAnswerer
 from iterreason.models.hf.causal import CausalReasoner
-from iterreason.models.hf.chat import first_tokens
 from iterreason.models.hf.decoding import until_end
+from iterreason.models.letters import first_tokens
 from iterreason.records import Image, Region
 
 SCHEMA = json.dumps({

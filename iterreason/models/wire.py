@@ -6,12 +6,13 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from iterreason.calls import Call, Message, Reply, Sample, Tokens, digest
+from iterreason.calls import Call, Message, Reply, Sample, Sampling, Tokens, digest
+from iterreason.models.ranking import Read, Reading
 
 TOP_LOGPROBS = 20  # alternatives asked for at the first token of a read-out; OpenAI's and vLLM's upper bound
 FEWER_TOP_LOGPROBS = 5  # what older and stricter servers still allow
@@ -57,6 +58,25 @@ def scored(call: Call) -> bool:
     return call.purpose == "readout" and bool(call.choices)
 
 
+def held_to(choices: Sequence[str]) -> Request:
+    """The field that makes a server reply with exactly one of these texts: vLLM's.
+
+    Today's servers ignore its older name, `guided_choice`, without a word, as others do with any field they lack.
+    """
+    return {"structured_outputs": {"choice": list(choices)}}
+
+
+def reading(call: Call, model: str, reply: str) -> Request:
+    """The body that has a server read the call's prompt with this reply."""
+    return as_said(request(replace(call, sampling=Sampling(max_tokens=1)), model, logprobs=False), reply)
+
+
+def as_said(body: Request, reply: str) -> Request:
+    """The body with this as the model's reply, asking for the log-probabilities of the prompt's tokens (vLLM's)."""
+    said = {"role": "assistant", "content": reply}
+    return body | {"messages": [*body["messages"], said], "add_generation_prompt": False, "prompt_logprobs": 0}
+
+
 def single(body: Request, call: Call, number: int) -> Request:
     """The body to send for one of a call's samples alone (0-based)."""
     seeded = {} if call.sampling.seed is None else {"seed": seed(call.sampling.seed, call.sample, number)}
@@ -92,11 +112,13 @@ class Dialect:
     """What a server was found to want instead of the common form; learned from its complaints (HTTP 400).
 
     singles: whether it gives fewer samples than asked, so that each is asked for alone; learned from its replies.
+    greedy_alone: whether it refuses several samples at temperature 0, as vLLM does.
     """
 
     tokens_field: str = "max_tokens"
     top_logprobs: int = TOP_LOGPROBS
     singles: bool = False
+    greedy_alone: bool = False
 
     def fit(self, body: Request) -> Request:
         """The body in this server's form."""
@@ -104,6 +126,8 @@ class Dialect:
         fitted[self.tokens_field] = fitted.pop("max_tokens")
         if "top_logprobs" in fitted:
             fitted["top_logprobs"] = min(fitted["top_logprobs"], self.top_logprobs)
+        if self.greedy_alone and fitted["temperature"] == 0:
+            fitted["n"] = 1
         return fitted
 
     def learn(self, sent: Request, complaint: str) -> bool:
@@ -112,6 +136,8 @@ class Dialect:
             self.tokens_field = "max_completion_tokens"
         elif "logprobs" in complaint and sent.get("top_logprobs", 0) > FEWER_TOP_LOGPROBS:
             self.top_logprobs = FEWER_TOP_LOGPROBS
+        elif "greedy" in complaint and sent.get("n", 1) > 1:
+            self.greedy_alone = True
         else:
             return False
         return True
@@ -174,11 +200,19 @@ class ServerUsage(BaseModel):
     prompt_tokens_details: PromptDetails | None = None
 
 
+class PromptToken(BaseModel):
+    """A token of the prompt."""
+
+    decoded_token: str | None = None
+    logprob: float
+
+
 class Body(BaseModel):
     """A chat completion, or a chunk of one; fields that we do not use are ignored."""
 
     choices: list[Choice]
     usage: ServerUsage | None = None
+    prompt_logprobs: list[dict[str, PromptToken] | None] | None = None
 
     @property
     def counted(self) -> Tokens:
@@ -186,6 +220,13 @@ class Body(BaseModel):
         usage = self.usage or ServerUsage()
         cached = usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
         return Tokens(usage.prompt_tokens or 0, cached or 0, usage.completion_tokens or 0)
+
+    @property
+    def read(self) -> Reading:
+        """The prompt's tokens, where the server told them."""
+        first = [next(iter(entry.values()), None) if entry else None for entry in self.prompt_logprobs or ()]
+        tokens = [Read((token and token.decoded_token) or "", token.logprob if token else 0.0) for token in first]
+        return Reading(tokens, self.counted)
 
 
 def parse(raw: bytes | object, form: type[Form]) -> Form:

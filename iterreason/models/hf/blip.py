@@ -14,8 +14,6 @@ from iterreason.models.dice import dice_of, draw
 from iterreason.models.hf.decoding import Dice, decode, in_parts, only_greedy, rows_of
 from iterreason.models.hf.looker import BATCH_ROWS, Looker, question_of
 
-CAPTION_QUESTION = "describe the image."  # what a model made for questions is asked for a caption
-
 
 def open_blip(model: Any, where: str, name: str) -> BlipAnswerer:
     """Make an answerer of a loaded BlipForQuestionAnswering or BlipForConditionalGeneration."""

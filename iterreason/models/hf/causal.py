@@ -17,8 +17,9 @@ from iterreason.models import OnText
 from iterreason.models.batching import Batcher, one_line
 from iterreason.models.dice import dice_of, draw
 from iterreason.models.grammar import Constraint, Grammars
-from iterreason.models.hf.chat import as_data, end_tokens, first_tokens
+from iterreason.models.hf.chat import as_data, end_tokens
 from iterreason.models.hf.decoding import Abandoned
+from iterreason.models.letters import first_tokens
 from iterreason.models.prefix import PrefixCache, Rows, common_prefix
 
 BATCH_CALLS = 16

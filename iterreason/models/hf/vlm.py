@@ -16,9 +16,10 @@ from iterreason.models import OnText
 from iterreason.models.batching import Batcher, one_line
 from iterreason.models.grammar import Constraint, Grammars
 from iterreason.models.hf.blip import chosen
-from iterreason.models.hf.chat import as_data, end_tokens, first_tokens
+from iterreason.models.hf.chat import as_data, end_tokens
 from iterreason.models.hf.continuing import rank
 from iterreason.models.hf.decoding import Dice, Recorder, decode, in_parts, only_greedy, rows_of
+from iterreason.models.letters import first_tokens
 
 BATCH_CALLS = 16
 BATCH_ROWS = 16  # rows that decode together; each holds the states of its images
