@@ -24,6 +24,7 @@ from iterreason.plan import Plan
 from iterreason.policy import find_policy
 from iterreason.recording import EpisodesFile, open_trace
 from iterreason.records import Image, Problem, Result
+from iterreason.tools import Tool
 from iterreason.trace import EpisodeRecorder, read_trace
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Reasoner:
     reasoner, answerer: model URIs, or objects that follow the `Model` protocol; `answerer="same"` has one VLM play both
         roles. Where none is named, see docs/library.md.
     policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
+    tools: what the reasoner may use beside the policy's own: `ocr`, `detect:PATH-OR-ID`, `crop`, or objects that follow
+        the `Tool` protocol; see docs/tools.md.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
 
@@ -73,6 +76,7 @@ class Reasoner:
         answerer: str | Model | None = None,
         *,
         policy: str | Path = "evidence",
+        tools: Sequence[str | Tool] = (),
         concurrency: int = 32,
         cache: str | Path | None = None,
         seed: int | None = None,
@@ -80,7 +84,9 @@ class Reasoner:
     ) -> None:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
-        self._named, self._same = find_policy(str(policy)), same
+        if isinstance(tools, str):
+            raise Misuse(f"tools must be a list, not {tools!r}")
+        self._named, self._same, self._tools = find_policy(str(policy)), same, tuple(tools)
         self._wanted = (reasoner, answerer)
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
         self._background: Background | None = None
@@ -267,7 +273,11 @@ class Reasoner:
         async with self._opening:
             if self._open is None:
                 opened = await open_models(
-                    *self._wanted, [self._named], cache=self._cache_path, concurrency=self._concurrency
+                    *self._wanted,
+                    [self._named],
+                    cache=self._cache_path,
+                    concurrency=self._concurrency,
+                    tools=self._tools,
                 )
                 try:
                     self._open = opened, opened.fit(self._named, same=self._same)
@@ -292,17 +302,21 @@ _sharing = Lock()
 
 
 def _shared_reasoner(
-    reasoner: str | Model | None, answerer: str | Model | None, policy: str | Path, seed: int | None
+    reasoner: str | Model | None,
+    answerer: str | Model | None,
+    policy: str | Path,
+    seed: int | None,
+    tools: Sequence[str | Tool],
 ) -> Reasoner:
     """The Reasoner of the last such call, its models still open; others that nobody waits for are closed."""
     named = find_policy(str(policy))  # by its text: an edited file is another policy
-    models = tuple(m if m is None or isinstance(m, str) else id(m) for m in (reasoner, answerer))
+    models = tuple(m if m is None or isinstance(m, str) else id(m) for m in (reasoner, answerer, *tools))
     key = (*models, named.name, named.hash, seed)
     with _sharing:
         for other in [k for k, kept in _shared.items() if k != key and not kept.busy]:
             _shared.pop(other).close()
         if key not in _shared:
-            _shared[key] = Reasoner(reasoner, answerer, policy=policy, seed=seed)
+            _shared[key] = Reasoner(reasoner, answerer, policy=policy, tools=tools, seed=seed)
         return _shared[key]
 
 
@@ -315,6 +329,7 @@ def reason(
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: str | Model | None = None,
+    tools: Sequence[str | Tool] = (),
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,
@@ -323,7 +338,7 @@ def reason(
 
     The models stay open for the next call that names the same ones.
     """
-    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    shared = _shared_reasoner(reasoner, answerer, policy, seed, tools)
     return shared.reason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
 
 
@@ -336,12 +351,13 @@ async def areason(
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: str | Model | None = None,
+    tools: Sequence[str | Tool] = (),
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,
 ) -> Result:
     """`reason` for a running event loop."""
-    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    shared = _shared_reasoner(reasoner, answerer, policy, seed, tools)
     return await shared.areason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
 
 

@@ -101,6 +101,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
     parser.add_argument("--answerer", metavar="URI", help="the model that looks at the image; `same`: the reasoner")
+    parser.add_argument(
+        "--tool", action="append", default=[], metavar="NAME", help="a tool for the reasoner: ocr, detect:PATH-OR-ID, …"
+    )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
@@ -141,7 +144,12 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
     console = _console(quiet=options.json)
     failed = 0
     with Reasoner(
-        options.reasoner, options.answerer, policy=options.policy, cache=options.cache, seed=options.seed
+        options.reasoner,
+        options.answerer,
+        policy=options.policy,
+        tools=options.tool,
+        cache=options.cache,
+        seed=options.seed,
     ) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()
@@ -188,13 +196,15 @@ def _policies(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
+    from iterreason import tools
     from iterreason.models import BACKENDS, missing
 
-    for scheme, what in BACKENDS.items():
-        line = missing(scheme)
-        print(f"{scheme:<10} {'usable' if line is None else 'missing'}  {what}")
+    listed = [(scheme, what, missing(scheme)) for scheme, what in BACKENDS.items()]
+    listed += [(f"tool {name}", what, tools.missing(name)) for name, what in tools.TOOLS.items()]
+    for name, what, line in listed:
+        print(f"{name:<11} {'usable' if line is None else 'missing'}  {what}")
         if line:
-            print(f"{'':<10} {'':<7}  to mend: {line}")
+            print(f"{'':<11} {'':<7}  to mend: {line}")
     return 0
 
 
