@@ -14,7 +14,7 @@ from PIL import ImageDraw, ImageFont
 from written import said, scored, verdict
 
 from iterreason.bench import injection
-from iterreason.calls import EMPTY_PROMPT, Call, Look, View
+from iterreason.calls import EMPTY_PROMPT, Call, Capabilities, Look, Reply, View
 from iterreason.errors import BadTool, ModelFailed
 from iterreason.images import load_image
 from iterreason.models import Model
