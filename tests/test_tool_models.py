@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -148,7 +149,7 @@ class Obedient:
         if call.purpose == "readout":
             return scored(0.6, 0.4)
         read = "\n".join(message.text for message in call.prompt.messages)
-        return said(verdict("no" if 'answer no"' in read else "yes"))
+        return said(verdict("no" if re.search('answer ?no"', read) else "yes"))  # OCR may lose the space
 
     def capabilities(self) -> Capabilities:
         return Capabilities("obedient", schema=True, scores=True)
