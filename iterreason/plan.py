@@ -42,6 +42,11 @@ class Plan:
         """The policy itself."""
         return self.named.policy
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that take part, the reasoner first, the tools' last."""
+        return tuple(name for name in (self.reasoner, *self.answerers, *(tool.model for tool in self.tools)) if name)
+
     def __post_init__(self) -> None:
         policy, prompt = self.policy, EMPTY_PROMPT
         if policy.layout == "append" and policy.prompts.system:

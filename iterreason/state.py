@@ -189,7 +189,7 @@ class State:
 
     def result(self, reason: str, error: str | None) -> Result:
         """The episode's result: the last verdict's answer, unless it failed or is not sure enough."""
-        plan, verdict = self.plan, self._standing_verdict()
+        verdict = self._standing_verdict()
         sure, needed = verdict.confidence, self.policy.abstain_below
         gives = error is None and (needed == 0 or (sure is not None and sure >= needed))
         answer = verdict.answer if gives else None
@@ -205,7 +205,7 @@ class State:
             usage=self.usage,
             policy=self.plan.named.name,
             policy_hash=self.plan.named.hash,
-            models=tuple(filter(None, (plan.reasoner, *plan.answerers, *(spec.model for spec in plan.tools)))),
+            models=self.plan.models,
             reasoner_sees_image=self.policy.reasoner.sees_image,
             next_question=_best_question(verdict) if abstains else None,
             error=error,

@@ -40,13 +40,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reasoner.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     models = ["--reasoner", reasoner, "--answerer", answerer]
     options = ["--policy", str(folder / "planning.toml"), "--no-baselines", "--out", str(folder / "out")]
-    assert main(["eval", str(task), *options, *models]) == 0
+    assert main(["eval", str(task), *options, *models, "--limit", "1"]) == 0
+    assert main(["eval", str(task), *options, *models]) == 0  # it goes on: the row that is there is this run's own
     return folder / "out/squares/planning"
 
 
 def test_a_run_opens_the_tools_of_its_policy(folder):
-    """The rows are there, and each episode's trace has the tool's calls and replays without it."""
-    rows = find_run(folder).rows
+    """The rows are there with the tool's model, and each episode's trace has its calls and replays without it."""
+    run = find_run(folder)
+    rows = run.rows
+    assert run.manifest["models"]["tools"] == [rows[0].models[-1]]
     assert [(row.id, row.error) for row in sorted(rows, key=lambda row: row.id)] == [("p0", None), ("p1", None)]
     for trace in read_traces(folder / TRACES):
         result = trace.replay()
