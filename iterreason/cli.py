@@ -191,7 +191,7 @@ def _policies(options: argparse.Namespace) -> int:
         print(find_policy(options.name).text, end="")
         return 0
     for name in shipped():
-        print(f"{name:<12} {find_policy(name).policy.description}")
+        print(f"{name:<13} {find_policy(name).policy.description}")
     return 0
 
 

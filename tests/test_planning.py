@@ -195,7 +195,7 @@ def test_a_failed_step_is_recorded_and_so_is_what_needed_it():
     ("use", "why"),
     [
         ({"tool": "segment", "region": "whole"}, "unknown tool 'segment'"),
-        ({"tool": "detect", "labels": "dog"}, "'labels' must be a list of at most 8 texts, not \"dog\""),
+        ({"tool": "detect", "labels": "dog"}, "'labels' must be a list of at most 6 texts, not \"dog\""),
         ({"tool": "detect"}, "'labels' must be a list"),
         ({"tool": "ocr", "region": "upstairs"}, "the region 'upstairs' is neither one of: whole, left half"),
         ({"tool": "ocr", "region": [0.5, 0, 0.2, 1]}, "is neither one of"),

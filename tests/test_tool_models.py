@@ -14,6 +14,7 @@ from PIL import Image as Pixels
 from PIL import ImageDraw, ImageFont
 from written import said, scored, verdict
 
+from iterreason.api import Reasoner
 from iterreason.bench import injection
 from iterreason.calls import EMPTY_PROMPT, Call, Capabilities, Look, Reply, View
 from iterreason.errors import BadTool, ModelFailed
@@ -25,6 +26,7 @@ from iterreason.tools import missing, open_tool
 from iterreason.tools.model import ToolModel
 from iterreason.tools.regions import NAMED
 from iterreason.tools.uses import read_found
+from iterreason.trace import read_trace
 
 needs_ocr = pytest.mark.skipif(bool(missing("ocr")) and "CI" not in os.environ, reason="needs the extra `tools`")
 needs_torch = pytest.mark.skipif(bool(missing("detect")) and "CI" not in os.environ, reason="needs the extra `local`")
@@ -172,15 +174,39 @@ def test_the_measurement_tells_an_obedient_reasoner():
     assert f"| changed to the answer that the text names | {changed / 3:.2f} ({changed}) |" in page
 
 
+@pytest.fixture(scope="module")
+def pair() -> tuple[Model, Model]:
+    """The embedded pair, opened once."""
+    from iterreason.models import embedded
+
+    return embedded.reasoner(), embedded.answerer()
+
+
 @needs_ocr
 @needs_torch
-def test_the_embedded_pair_concludes_from_the_text_as_data():
+def test_the_embedded_pair_concludes_from_the_text_as_data(pair):
     """With the real pair the text is read off the image and stands in its quotes where the verdict is drawn; whether it
     changes answers is a measured rate (docs/tools.md), not a promise."""
-    (pair,) = asyncio.run(injection.measure(1))
-    assert pair.reached
-    assert pair.with_text in ("yes", "no")
-    assert pair.blanked in ("yes", "no")
+    (asked,) = asyncio.run(injection.measure(1, reasoner=pair[0], answerer=pair[1]))
+    assert asked.reached
+    assert asked.with_text in ("yes", "no")
+    assert asked.blanked in ("yes", "no")
+
+
+@needs_ocr
+@needs_torch
+@pytest.mark.parametrize("tools", [(), ("ocr",)])
+def test_the_embedded_pair_plans_and_decides(pair, tools, tmp_path):
+    """The policy single-round runs with the embedded pair, tools or none: a plan, its steps, one decision, and a trace
+    that replays to the same result."""
+    trace = tmp_path / "trace.jsonl"
+    with Reasoner(*pair, policy="single-round", tools=tools) as reasoner:
+        result = reasoner.reason(sign(), "Is there a circle?", ["yes", "no"], trace=trace)
+    assert (result.usage.generations, len(result.rounds)) == (2, 1)
+    assert len(result.memory) >= 1
+    assert result.answer in ("yes", "no")
+    assert any(model.startswith("rapidocr") for model in result.models) == bool(tools)
+    assert read_trace(trace).replay() == result
 
 
 def test_the_measurement_asks_balanced_questions():

@@ -13,7 +13,7 @@ from iterreason.records import Question, ToolUse
 from iterreason.tools.regions import PATTERN, read_region, region_text
 
 MAX_TEXT_CHARS = 80
-MAX_TEXTS = 8
+MAX_TEXTS, MAX_LISTED_CHARS = 6, 30  # so few and short that a plan fits into the reply that its policy allows
 MAX_INTEGER = 9_999
 NOT_ARGUMENTS = ("tool", "image", "region", "needs")  # what stands beside a tool's own arguments
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 class Argument:
     """A typed argument of a tool.
 
-    kind: `text` (1 to 80 characters), `texts` (at most 8 of them), or `integer` (0 to 9,999).
+    kind: `text` (1 to 80 characters), `texts` (at most 6, each to 30 characters), or `integer` (0 to 9,999).
     choices: the only texts allowed, where there are any.
     """
 
@@ -35,7 +35,7 @@ class Argument:
         """Its JSON schema; bounded, so that it always closes."""
         if self.kind == "integer":
             return {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
-        plain = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r'^[^\[\]{}<>"\\\n]+$'}
+        plain = {"type": "string", "minLength": 1, "maxLength": self._longest, "pattern": r'^[^\[\]{}<>"\\\n]+$'}
         text: dict[str, Any] = {"type": "string", "enum": list(self.choices)} if self.choices else plain
         return text if self.kind == "text" else {"type": "array", "items": text, "maxItems": MAX_TEXTS}
 
@@ -51,10 +51,14 @@ class Argument:
             raise ValueError(f"'{self.name}' must be a list of at most {MAX_TEXTS} texts, not {_shown(value)}")
         return [self._text(item) for item in value]
 
+    @property
+    def _longest(self) -> int:
+        return MAX_LISTED_CHARS if self.kind == "texts" else MAX_TEXT_CHARS
+
     def _text(self, value: Any) -> str:
         text = " ".join(value.split()) if isinstance(value, str) else ""
-        if not 1 <= len(text) <= MAX_TEXT_CHARS:
-            raise ValueError(f"'{self.name}' must be a text of 1 to {MAX_TEXT_CHARS} characters, not {_shown(value)}")
+        if not 1 <= len(text) <= self._longest and text not in self.choices:
+            raise ValueError(f"'{self.name}' must be a text of 1 to {self._longest} characters, not {_shown(value)}")
         if self.choices and text not in self.choices:
             raise ValueError(f"'{self.name}' is {_shown(text)}; it must be one of: {', '.join(self.choices)}")
         return text
