@@ -24,6 +24,7 @@ from iterreason.plan import Plan
 from iterreason.policy import find_policy
 from iterreason.recording import EpisodesFile, open_trace
 from iterreason.records import Image, Problem, Result
+from iterreason.tools import Tool
 from iterreason.trace import EpisodeRecorder, read_trace
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Reasoner:
         Where none is named, see docs/library.md.
     reliability: a file of how often each answerer is right, by kind of question; see docs/answerers.md.
     policy: a shipped name, or the path of a TOML file. concurrency: episodes in flight at most, ≥ 1.
+    tools: what the reasoner may use beside the policy's own: `ocr`, `detect:PATH-OR-ID`, `crop`, or objects that follow
+        the `Tool` protocol; see docs/tools.md.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
 
@@ -76,6 +79,7 @@ class Reasoner:
         *,
         policy: str | Path = "evidence",
         reliability: str | Path | None = None,
+        tools: Sequence[str | Tool] = (),
         concurrency: int = 32,
         cache: str | Path | None = None,
         seed: int | None = None,
@@ -83,7 +87,9 @@ class Reasoner:
     ) -> None:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
-        self._named, self._same = find_policy(str(policy)), same
+        if isinstance(tools, str):
+            raise Misuse(f"tools must be a list, not {tools!r}")
+        self._named, self._same, self._tools = find_policy(str(policy)), same, tuple(tools)
         self._wanted, self._reliability = (reasoner, each_answerer(answerer)), reliability
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
         self._background: Background | None = None
@@ -275,6 +281,7 @@ class Reasoner:
                     cache=self._cache_path,
                     concurrency=self._concurrency,
                     reliability=self._reliability,
+                    tools=self._tools,
                 )
                 try:
                     self._open = opened, opened.fit(self._named, same=self._same)
@@ -298,17 +305,19 @@ _shared: dict[tuple[Any, ...], Reasoner] = {}
 _sharing = Lock()
 
 
-def _shared_reasoner(reasoner: Wanted, answerer: Answerers, policy: str | Path, seed: int | None) -> Reasoner:
+def _shared_reasoner(
+    reasoner: Wanted, answerer: Answerers, policy: str | Path, seed: int | None, tools: Sequence[str | Tool]
+) -> Reasoner:
     """The Reasoner of the last such call, its models still open; others that nobody waits for are closed."""
     named = find_policy(str(policy))  # by its text: an edited file is another policy
-    wanted = (reasoner, *each_answerer(answerer))
+    wanted = (reasoner, *each_answerer(answerer), *tools)
     models = tuple(m if m is None or isinstance(m, str) else id(m) for m in wanted)
     key = (*models, named.name, named.hash, seed)
     with _sharing:
         for other in [k for k, kept in _shared.items() if k != key and not kept.busy]:
             _shared.pop(other).close()
         if key not in _shared:
-            _shared[key] = Reasoner(reasoner, answerer, policy=policy, seed=seed)
+            _shared[key] = Reasoner(reasoner, answerer, policy=policy, tools=tools, seed=seed)
         return _shared[key]
 
 
@@ -321,6 +330,7 @@ def reason(
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: Answerers = None,
+    tools: Sequence[str | Tool] = (),
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,
@@ -329,7 +339,7 @@ def reason(
 
     The models stay open for the next call that names the same ones.
     """
-    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    shared = _shared_reasoner(reasoner, answerer, policy, seed, tools)
     return shared.reason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
 
 
@@ -342,12 +352,13 @@ async def areason(
     policy: str | Path = "evidence",
     reasoner: str | Model | None = None,
     answerer: Answerers = None,
+    tools: Sequence[str | Tool] = (),
     seed: int | None = None,
     allow_url: bool = False,
     trace: str | Path | None = None,
 ) -> Result:
     """`reason` for a running event loop."""
-    shared = _shared_reasoner(reasoner, answerer, policy, seed)
+    shared = _shared_reasoner(reasoner, answerer, policy, seed, tools)
     return await shared.areason(image, question, choices, context=context, allow_url=allow_url, trace=trace)
 
 

@@ -112,19 +112,28 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A look at an image: a question about it, or a caption where `question` is None."""
+    """A look at an image: a question about it, or a caption where `question` is None.
+
+    arguments: of a tool, as JSON text; empty for any other model.
+    """
 
     view: View
     question: str | None = None
+    arguments: str = ""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells this look from others."""
+        return [self.view.identity, self.question, *([self.arguments] if self.arguments else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to a model.
 
-    slot: the role it goes to: `reasoner`, `answerer:0`, `answerer:1`, …
+    slot: the role it goes to: `reasoner`, `answerer:0`, `answerer:1`, …, `tool:ocr`, …
     prompt: the messages for a chat model; a look carries them too, so that a VLM can be the answerer.
-    look: for models made for looking (VQA, captioning); None for the reasoner's calls.
+    look: for models made for looking (VQA, captioning) and for tools; None for the reasoner's calls.
     schema: JSON schema (as text) that the reply must follow; empty for free text.
     choices: candidates to score; the reply's `scores` are aligned with them. For a read-out these are single
         letters; for a look, the answers to choose from.
@@ -144,7 +153,7 @@ class Call:
 
     def __post_init__(self) -> None:
         look, s = self.look, self.sampling
-        looked = look and [look.view.identity, look.question]
+        looked = look and look.identity
         sampling = [s.temperature, s.max_tokens, s.n, s.seed]
         key = digest(self.slot, self.prompt.digest, looked, sampling, self.schema, self.choices, self.sample)
         object.__setattr__(self, "key", key)

@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | tasks | report | export | calibrate | instruct | serve | policies`.
+"""The command line: `iterreason ask | replay | eval | report | export | calibrate | instruct | serve | policies …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -112,6 +112,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
     bench.add_answerers(parser)
     parser.add_argument("--lavis-python", metavar="FILE", help="the Python that has LAVIS, for `lavis:` models")
+    parser.add_argument(
+        "--tool", action="append", default=[], metavar="NAME", help="a tool for the reasoner: ocr, detect:PATH-OR-ID, …"
+    )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
@@ -156,6 +159,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
         options.answerer,
         policy=options.policy,
         reliability=options.reliability,
+        tools=options.tool,
         cache=options.cache,
         seed=options.seed,
     ) as reasoner:
@@ -199,20 +203,22 @@ def _policies(options: argparse.Namespace) -> int:
         print(find_policy(options.name).text, end="")
         return 0
     for name in shipped():
-        print(f"{name:<12} {find_policy(name).policy.description}")
+        print(f"{name:<13} {find_policy(name).policy.description}")
     return 0
 
 
 def _models(options: argparse.Namespace) -> int:
+    from iterreason import tools
     from iterreason.models import BACKENDS, missing
 
     if options.uri:
         return _model(options.uri, options.role)
-    for scheme, what in BACKENDS.items():
-        line = missing(scheme)
-        print(f"{scheme:<10} {'usable' if line is None else 'missing'}  {what}")
+    listed = [(scheme, what, missing(scheme)) for scheme, what in BACKENDS.items()]
+    listed += [(f"tool {name}", what, tools.missing(name)) for name, what in tools.TOOLS.items()]
+    for name, what, line in listed:
+        print(f"{name:<11} {'usable' if line is None else 'missing'}  {what}")
         if line:
-            print(f"{'':<10} {'':<7}  to mend: {line}")
+            print(f"{'':<11} {'':<7}  to mend: {line}")
     return 0
 
 

@@ -84,10 +84,12 @@ def _evidence(e: Evidence, images: int, several: bool) -> Line:
     where = f"image {e.image + 1}: " if images > 1 else ""
     if e.region:
         where += f"region {e.region.x0:.2f},{e.region.y0:.2f} to {e.region.x1:.2f},{e.region.y1:.2f}: "
-    question = {"caption": "caption:", "told": f"{clean(e.model)} says:"}.get(e.kind, clean(e.question) + " →")
+    said = {"told": f"{clean(e.model)} says:"} | ({} if e.question else {"caption": "caption:"})
+    question = said.get(e.kind, clean(e.question) + " →")
+    answer = "nothing" if e.kind == "found" and not e.answer else clean(e.answer)
     sure = "" if e.probability is None else f"  {e.probability:.2f}"
     who = f"  ({clean(e.model.partition('@')[0])})" if several and e.kind != "told" else ""
-    told = f"  [{e.number}] {where}{question} {clean(e.answer)}{sure}{who}"
+    told = f"  [{e.number}] {where}{question} {answer}{sure}{who}"
     return Line("trouble" if e.kind == "error" else "look", told)
 
 

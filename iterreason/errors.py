@@ -7,6 +7,7 @@ IterReasonError
 │   ├── UnknownPolicy       no policy has this name
 │   ├── BadPolicy           a policy file that does not say what it must
 │   ├── UnknownModel        a model URI that names no backend
+│   ├── BadTool             a tool that does not exist, or does not say what it must
 │   ├── MissingExtra        a backend whose packages are not installed
 │   ├── BadConfig           the user's config file or environment
 │   ├── BadTrace            a trace file that cannot be read
@@ -62,6 +63,10 @@ class BadPolicy(Misuse):
 
 class UnknownModel(Misuse):
     """The model URI names no backend."""
+
+
+class BadTool(Misuse):
+    """The tool does not exist, or does not say what it must."""
 
 
 class MissingExtra(Misuse):

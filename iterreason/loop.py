@@ -18,10 +18,13 @@ from iterreason.folding import match_choice
 from iterreason.looking import second_looks
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
+from iterreason.planning import planned
 from iterreason.policy import DIRECT_ESTIMATORS
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
+from iterreason.tools.spec import first_use
+from iterreason.tools.uses import learn_use, refused, use_call
 
 Episode = Generator[Turn, Returned, Result]
 T = TypeVar("T")
@@ -51,8 +54,11 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
 def _rounds(state: State) -> Steps[str]:
     for number in range(1, state.policy.rounds.max + 1):
         state.begin(number)
-        questions = yield from _ask(state)
-        yield from _look(state, questions)
+        if state.policy.plan.steps:
+            yield from planned(state, _generate, _look)
+        else:
+            questions = yield from _ask(state)
+            yield from _look(state, questions)
         verdict = yield from _conclude(state)
         if reason := state.close(verdict):
             return reason
@@ -75,14 +81,15 @@ def _ask(state: State) -> Steps[tuple[Question, ...]]:
     new = _new(state, asked)
     if new:
         state.events.append(calls.QuestionsAsked(state.number, new))
-    return new
+    return tuple(question for question in new if not refused(state, question))
 
 
 def _new(state: State, asked: Sequence[Question]) -> tuple[Question, ...]:
     """The questions that neither the memory answers nor an earlier one of them asks."""
     same, new = state.plan.same, list[Question]()
     for question in asked:
-        again = any(q.image == question.image and same(q.text, question.text) for q in new)
+        place = question.image, question.region
+        again = any((q.image, q.region) == place and same(q.text, question.text) for q in new)
         if not again and repeated(state.memory, question, same) is None:
             new.append(question)
     return tuple(new)
@@ -100,6 +107,8 @@ def _look_first(state: State) -> Steps[None]:
     """The looks before the first round: a caption of each image, the question itself."""
     first, images = state.policy.look.first, range(len(state.problem.images))
     looks = [Question("", image) for image in images if "caption" in first]
+    before = [spec for spec in state.plan.tools if spec.name in state.policy.tools.first]
+    looks += [first_use(spec, image) for image in images for spec in before]
     if "question" in first and len(images) == 1:
         looks.append(Question(state.problem.question.strip()))
     elif state.plan.confidence in DIRECT_ESTIMATORS:
@@ -115,16 +124,18 @@ def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
     state.wanted.clear()
     if not looks:
         return
-    made = [_look_call(state, question, 0) for question in looks]
+    made = [use_call(state, question) if question.use else _look_call(state, question, 0) for question in looks]
     replies = yield from state.make(made)
     for question, call, reply in zip(looks, made, replies, strict=True):
         if reply.error != calls.DEADLINE:
             _learn(state, question, call, reply)
     if state.ending:
         raise Ended(state.ending)
-    replies += yield from second_looks(state, looks, _look_call, _learn)
+    # A tool that fails leaves the reasoner what the answerer says, or the choice of another.
+    replies = tuple(reply for reply, call in zip(replies, made, strict=True) if call.slot == "answerer:0")
+    replies += yield from second_looks(state, [q for q in looks if not q.use], _look_call, _learn)
     # A question too long for the answerer is the question's fault; the reasoner reads so and can ask another.
-    if all(reply.error and not reply.error.startswith("context:") for reply in replies):
+    if replies and all(reply.error and not reply.error.startswith("context:") for reply in replies):
         raise Ended("error", f"the answerer failed: {replies[0].error}")
 
 
@@ -148,6 +159,8 @@ def _look_call(state: State, question: Question, place: int) -> Call:
 
 def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
     """Turn a look's reply into evidence."""
+    if question.use:
+        return learn_use(state, question, reply)
     model = state.plan.answerers[int(call.slot.removeprefix("answerer:"))]
     said = next((sample for sample in reply.samples if sample.text.strip()), None)
     if reply.error or said is None:
@@ -201,9 +214,9 @@ def _grown(state: State) -> Prompt:
     """The conversation with what was learned since the last verdict."""
     added = state.memory.since(state.rendered)
     state.rendered = state.memory
-    if not state.rounds:
+    if not state.prompt.length:
         return prompts.problem_prompt(state.problem, state.plan, state.memory, state.number)
-    return prompts.evidence_prompt(state.prompt, state.plan, added, state.number, len(state.problem.images))
+    return prompts.evidence_prompt(state.prompt, state.plan, added, state.number, state.problem.images)
 
 
 def _direct_verdict(state: State) -> Verdict:

@@ -73,7 +73,9 @@ def repeated(memory: Memory, question: Question, same: SameText = same_text) -> 
     """The standing evidence that already answers this question about this image and region."""
     for known in memory.standing:
         where = known.image == question.image and known.region == question.region
-        if where and known.kind == "answer" and same(known.question, question.text):
+        if where and known.kind == "answer" and not question.use and same(known.question, question.text):
+            return known
+        if question.use and known.image == question.image and known.question == question.text:  # its text says where
             return known
     return None
 

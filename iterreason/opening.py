@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from iterreason.background import aside
 from iterreason.cache import Cached, ReplyCache
 from iterreason.calls import Capabilities
 from iterreason.config import choose_models
 from iterreason.engine import Engine
-from iterreason.errors import BadConfig, Misuse
+from iterreason.errors import BadConfig, BadTool, Misuse
 from iterreason.folding import same_text
 from iterreason.memory import SameText
 from iterreason.models import BackendRole, Model, open_model
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy
 from iterreason.reliability import FLAT, Reliability, read_reliability
+from iterreason.tools import Tool, open_tool, tool_name
+from iterreason.tools.spec import ANSWERERS, ToolSpec
 
 Wanted = str | Model | None  # a model as the caller names it; None leaves it to environment, config file and default
 Answerers = Wanted | Sequence[Wanted]
+WantedTool = str | Tool  # `name`, `name:model`, or an object of the caller's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Opened:
     """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot.
 
     reliability: how often each answerer is right, where that was counted.
+    tools: those that are open; given: the names of those that the caller wants beside the policy's own.
     """
 
     engine: Engine
@@ -34,6 +40,8 @@ class Opened:
     own: tuple[Model, ...]
     replies: ReplyCache | None
     reliability: Reliability = FLAT
+    tools: tuple[ToolSpec, ...] = ()
+    given: tuple[str, ...] = ()
 
     def fit(self, named: NamedPolicy, *, same: SameText = same_text, all_rounds: bool = False) -> Plan:
         """A policy resolved against these models. Raises BadPolicy."""
@@ -45,6 +53,8 @@ class Opened:
             same=same,
             all_rounds=all_rounds,
             reliability=self.reliability,
+            tools=self.tools,
+            given=self.given,
         )
 
     async def close(self) -> None:
@@ -63,11 +73,13 @@ async def open_models(
     cache: str | Path | None = None,
     concurrency: int = 32,
     reliability: str | Path | None = None,
+    tools: Sequence[WantedTool] = (),
 ) -> Opened:
-    """Open the models that the policies need, each once; what is open is closed again if one fails.
+    """Open the models and tools that the policies need, each once; what is open is closed again if one fails.
 
     answerer: one, or several, the first of which is asked first. reliability: a file of how often each is right.
-    Raises UnknownModel, MissingExtra, ModelFailed, BadConfig.
+    tools: those that the policies' reasoner may use beside the ones that its policy names.
+    Raises UnknownModel, BadTool, MissingExtra, ModelFailed, BadConfig.
     """
     reasons = any(named.policy.verdict_by == "reasoner" for named in policies)
     looks = any(named.policy.looks for named in policies)
@@ -89,6 +101,13 @@ async def open_models(
             models["reasoner"] = await opened(reasoner, "reasoner")
         for place, wanted in enumerate(answerers if looks else ()):
             models[f"answerer:{place}"] = models["reasoner"] if wanted == "same" else await opened(wanted, "answerer")
+        specs = list[ToolSpec]()
+        for name, wanted in _wanted_tools(policies, tools).items():
+            tool = await aside(partial(open_tool, wanted))
+            models[f"tool:{name}"] = tool
+            specs.append(tool.spec)
+            if isinstance(wanted, str):
+                own.append(tool)
         known = {slot: model.capabilities() for slot, model in models.items()}
         _check_counted(counted, [can.model for slot, can in known.items() if slot != "reasoner"])
         replies = ReplyCache(Path(cache)) if cache else None
@@ -97,7 +116,21 @@ async def open_models(
             await model.close()
         raise
     used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
-    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies, counted)
+    given = tuple(tool_name(tool) for tool in tools)
+    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies, counted, tuple(specs), given)
+
+
+def _wanted_tools(policies: Sequence[NamedPolicy], tools: Sequence[WantedTool]) -> dict[str, WantedTool]:
+    """The tools to open, by name; raises BadTool where one name stands for two of them."""
+    wanted: dict[str, WantedTool] = {}
+    for tool in (*(tool for named in policies for tool in named.policy.tools.use), *tools):
+        name = tool_name(tool)
+        if name in ANSWERERS:
+            continue
+        if name in wanted and wanted[name] != tool:
+            raise BadTool(f"two tools are called '{name}'; leave one out, or run them apart")
+        wanted[name] = tool
+    return wanted
 
 
 def each_answerer(answerer: Answerers) -> tuple[Wanted, ...]:

@@ -14,6 +14,7 @@ from iterreason.policy import DIRECT_ESTIMATORS, Estimator, NamedPolicy, Policy
 from iterreason.records import Evidence
 from iterreason.reliability import FLAT, Reliability
 from iterreason.stopping import StopRule, stop_rule
+from iterreason.tools.spec import ANSWERER_TOOLS, ToolSpec, goes_first, tool_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Plan:
     context_tokens: of the reasoner; None where unknown. same: whether two questions or answers are the same.
     reliability: how often each answerer is right, where that was counted.
     all_rounds: no stop rule ends the episode; each round still records which held, for a what-if.
+    tools: those that the reasoner may use.
     opening: the messages that all problems share. rules: the policy's stop rules.
     """
 
@@ -35,6 +37,7 @@ class Plan:
     same: SameText = same_text
     all_rounds: bool = False
     reliability: Reliability = FLAT
+    tools: tuple[ToolSpec, ...] = ()
     opening: Prompt = field(init=False, repr=False, compare=False)
     rules: tuple[StopRule, ...] = field(init=False, repr=False, compare=False)
 
@@ -42,6 +45,11 @@ class Plan:
     def policy(self) -> Policy:
         """The policy itself."""
         return self.named.policy
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that take part, the reasoner first, the tools' last."""
+        return tuple(name for name in (self.reasoner, *self.answerers, *(tool.model for tool in self.tools)) if name)
 
     def said_by(self, found: Evidence) -> str:
         """Which of several answerers gave this evidence, and how often its answers of this kind are right."""
@@ -57,8 +65,11 @@ class Plan:
     def __post_init__(self) -> None:
         policy, prompt = self.policy, EMPTY_PROMPT
         if policy.layout == "append" and policy.prompts.system:
-            system = Template(policy.prompts.system).substitute(questions=policy.rounds.questions)
-            prompt = prompt.plus("system", system.strip())
+            counts = {"questions": policy.rounds.questions, "steps": policy.plan.steps}
+            system = Template(policy.prompts.system).substitute(counts).strip()
+            if self.tools:
+                system += "\n" + Template(policy.prompts.tools).substitute(tools=tool_lines(self.tools)).strip()
+            prompt = prompt.plus("system", system)
             for example in policy.examples:
                 prompt = prompt.plus("user", example.user.strip()).plus("assistant", example.assistant.strip())
         object.__setattr__(self, "opening", prompt)
@@ -67,11 +78,13 @@ class Plan:
     def with_policy(self, named: NamedPolicy) -> Plan:
         """The same models under another policy (a what-if), its stop rules heeded.
 
-        Keeps the estimator where the policy lists it.
+        Keeps the estimator where the policy lists it, and the tools that this policy was given from outside.
         """
         listed = named.policy.confidence
         estimator = self.confidence if self.confidence in listed else listed[0]
-        return replace(self, named=named, confidence=estimator, all_rounds=False)
+        given = [spec.name for spec in self.tools if spec.name not in self.policy.tools.names]
+        tools = _offered(named.policy, self.tools, given)
+        return replace(self, named=named, confidence=estimator, all_rounds=False, tools=tools)
 
 
 def resolve(
@@ -82,12 +95,15 @@ def resolve(
     same: SameText = same_text,
     all_rounds: bool = False,
     reliability: Reliability = FLAT,
+    tools: Sequence[ToolSpec] = (),
+    given: Sequence[str] = (),
 ) -> Plan:
     """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
 
     reasoner: None only where the policy takes its verdict from the answerer. same: whether two questions, or two
     answers, are the same; by default after folding case, punctuation, articles and number words.
-    all_rounds, reliability: see `Plan`.
+    all_rounds, reliability: see `Plan`. tools: those that are open; the policy gets the ones that it names, and those
+        in `given`.
     """
     policy = named.policy
     if policy.verdict_by == "reasoner":
@@ -106,7 +122,28 @@ def resolve(
     used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
     context = used.context_tokens if used else None
     lookers = tuple(a.model for a in answerers) if policy.looks else ()
-    return Plan(named, usable[0], used.model if used else "", lookers, context, same, all_rounds, reliability)
+    offered = _offered(policy, tools, given)
+    _check_tools(named, offered, given)
+    return Plan(named, usable[0], used.model if used else "", lookers, context, same, all_rounds, reliability, offered)
+
+
+def _offered(policy: Policy, tools: Sequence[ToolSpec], given: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """The tools that the policy's reasoner gets, of those that are there."""
+    if not (policy.layout == "append" and (policy.asks or policy.tools.first)):
+        return ()
+    wanted = (*policy.tools.names, *given)
+    there = {spec.name: spec for spec in (*ANSWERER_TOOLS, *tools)}
+    return tuple(there[name] for name in dict.fromkeys(wanted) if name in there)
+
+
+def _check_tools(named: NamedPolicy, offered: Sequence[ToolSpec], given: Sequence[str]) -> None:
+    names = [spec.name for spec in offered]
+    for name in given:
+        if name not in names:
+            raise BadPolicy(f"policy '{named.name}' never uses a tool, so '{name}' would stand idle; leave it out")
+    for spec in offered:
+        if spec.name in named.policy.tools.first and not goes_first(spec):
+            raise BadPolicy(f"policy '{named.name}' uses '{spec.name}' first, which needs arguments; only ask for it")
 
 
 def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:

@@ -54,6 +54,8 @@ def evidence_line(entry: Evidence | Retraction, images: int = 1, said_by: SaidBy
     answer = one_line(entry.answer)
     if entry.kind == "caption":
         said = f"Caption: {answer}"
+    elif entry.kind == "found":  # in quotes that the text cannot close: what stands in an image is data
+        said = f"{one_line(entry.question)} found {json.dumps(answer, ensure_ascii=False) if answer else 'nothing'}"
     elif entry.kind == "told":
         said = f"Told by {entry.model}: {answer}"
     elif entry.kind == "error":
@@ -116,12 +118,20 @@ def _views(images: Sequence[Image], plan: Plan) -> tuple[View, ...]:
 
 
 def evidence_prompt(
-    prompt: Prompt, plan: Plan, added: Sequence[Evidence | Retraction], number: int, images: int
+    prompt: Prompt, plan: Plan, added: Sequence[Evidence | Retraction], number: int, images: Sequence[Image]
 ) -> Prompt:
-    """The conversation, and what was learned since."""
+    """The conversation, and what was learned since; a reasoner that sees images sees what was cropped."""
     values = _round_values(plan, number)
-    lines = evidence_lines(added, images, plan.said_by)
-    return prompt.plus("user", fill(plan.policy.prompts.evidence, evidence=lines, **values))
+    text = fill(plan.policy.prompts.evidence, evidence=evidence_lines(added, len(images), plan.said_by), **values)
+    return prompt.plus("user", *_crops(added, plan, images), text)
+
+
+def _crops(added: Sequence[Evidence | Retraction], plan: Plan, images: Sequence[Image]) -> tuple[View, ...]:
+    """A caption that answers something is of a crop."""
+    if not plan.policy.reasoner.sees_image:
+        return ()
+    crops = [entry for entry in added if isinstance(entry, Evidence) and entry.kind == "caption" and entry.question]
+    return tuple(View(images[crop.image], crop.region) for crop in crops)
 
 
 def _round_values(plan: Plan, number: int) -> dict[str, int]:

@@ -14,7 +14,7 @@ MAX_QUESTION_CHARS = 4_000
 MAX_CONTEXT_CHARS = 20_000
 MAX_CHOICES = 26  # a letter for each
 
-EvidenceKind = Literal["caption", "answer", "told", "error"]
+EvidenceKind = Literal["caption", "answer", "found", "told", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,7 @@ class Evidence:
     """One thing learned from the image.
 
     number: 1-based position in the memory; what a verdict cites.
+    answer: of kind `found`, what a tool read or found in the image, empty where that is nothing.
     probability: of `answer` given the image, in [0, 1]; None where the model gives none.
     model: which model said it, or `person`.
     round: in which round it was learned; 0 for the looks before the first.
@@ -143,12 +144,25 @@ class Retraction:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool and its typed arguments as JSON text, without image and region; `fault` says why it cannot be used."""
+
+    tool: str
+    arguments: str = "{}"
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """A sub-question for the answerer, about one of the images (0-based)."""
+    """A sub-question for the answerer, about one of the images (0-based); with `use`, something for a tool to do.
+
+    text: what is asked, empty for a caption; of a tool's use, the use as it is shown.
+    """
 
     text: str
     image: int = 0
     region: Region | None = None
+    use: ToolUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

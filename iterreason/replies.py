@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from iterreason.folding import fold, match_choice, same_text
 from iterreason.plan import Plan
 from iterreason.records import Problem, Question, Verdict
+from iterreason.tools.spec import ToolSpec, read_use, use_schemas
 
 NOT_SURE = "not sure"
 MAX_ANSWER_CHARS = 80
@@ -93,18 +94,31 @@ def _number(text: str) -> float:
 # ------------------------------------------------------------------ what a reply must hold
 
 
-_KINDS = ("str", "int", "float", "bool", "_Asked")  # pydantic names them where a value may be one of several kinds
+_KINDS = (
+    "str",
+    "int",
+    "float",
+    "bool",
+    "_Asked",
+    "_Used",
+)  # pydantic names them where a value may be one of several kinds
+
+
+class _Used(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    tool: str
 
 
 class _Asked(BaseModel):
     model_config = ConfigDict(strict=True)
     question: str
     image: Annotated[int, Field(ge=1)] = 1
+    tool: None = None  # what names one is `_Used`, also where it has a question
 
 
 class _QuestionsReply(BaseModel):
     model_config = ConfigDict(strict=True)
-    questions: list[str | _Asked] = []
+    questions: list[Annotated[str | _Asked | _Used, Field(union_mode="left_to_right")]] = []
 
 
 class _VerdictReply(_QuestionsReply):
@@ -116,11 +130,12 @@ class _VerdictReply(_QuestionsReply):
 
 
 @cache
-def _reader(kind: type[_QuestionsReply]) -> TypeAdapter[Any]:
+def _reader(kind: type[BaseModel]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _validate(kind: type[_QuestionsReply], text: str) -> Any:
+def validate(kind: type[BaseModel], text: str) -> Any:
+    """The reply as this kind of record; raises Unreadable with where it is not one."""
     try:
         return _reader(kind).validate_python(read_object(text))
     except ValidationError as error:
@@ -131,7 +146,7 @@ def _validate(kind: type[_QuestionsReply], text: str) -> Any:
 
 def read_verdict(text: str, problem: Problem, plan: Plan, known: int, number: int) -> Verdict:
     """Read the concluding reply of a round; `known` is how much evidence there is to cite. Raises Unreadable."""
-    reply = _validate(_VerdictReply, text)
+    reply = validate(_VerdictReply, text)
     said = str(reply.answer).lower() if isinstance(reply.answer, bool) else str(reply.answer)
     return Verdict(
         answer=_read_answer(said, problem, plan, number),
@@ -145,7 +160,7 @@ def read_verdict(text: str, problem: Problem, plan: Plan, known: int, number: in
 
 def read_questions(text: str, problem: Problem, plan: Plan) -> tuple[Question, ...]:
     """Read a reply that only asks; raises Unreadable, also where it asks nothing."""
-    questions = _read_questions(_validate(_QuestionsReply, text).questions, problem, plan)
+    questions = _read_questions(validate(_QuestionsReply, text).questions, problem, plan)
     if not questions:
         raise Unreadable("'questions' is empty; ask at least one")
     return questions
@@ -166,12 +181,15 @@ def _read_answer(said: str, problem: Problem, plan: Plan, number: int) -> str | 
     return said
 
 
-def _read_questions(asked: Sequence[str | _Asked], problem: Problem, plan: Plan) -> tuple[Question, ...]:
+def _read_questions(asked: Sequence[str | _Asked | _Used], problem: Problem, plan: Plan) -> tuple[Question, ...]:
     """At most as many as the policy allows; a surplus stays in the trace with the reply's text."""
     questions: list[Question] = []
     for item in asked:
         if len(questions) == plan.policy.rounds.questions:
             break
+        if isinstance(item, _Used):
+            questions.append(read_use(item.model_dump(), plan.tools, len(problem.images)))
+            continue
         text, image = (item, 1) if isinstance(item, str) else (item.question, item.image)
         if image > len(problem.images):
             raise Unreadable(f"there is no image {image}; the images are 1 to {len(problem.images)}")
@@ -212,12 +230,19 @@ def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
         (int(number < policy.rounds.min and asks > 0), asks),
         len(problem.images),
         plan.confidence == "stated",
+        plan.tools,
     )
 
 
 @lru_cache(maxsize=256)
 def _verdict_schema(
-    choices: tuple[str, ...], rationale: int, chars: int, asks: tuple[int, int], images: int, stated: bool
+    choices: tuple[str, ...],
+    rationale: int,
+    chars: int,
+    asks: tuple[int, int],
+    images: int,
+    stated: bool,
+    tools: tuple[ToolSpec, ...],
 ) -> str:
     fields: dict[str, Any] = {
         "rationale": {"type": "string", "maxLength": rationale},
@@ -228,7 +253,7 @@ def _verdict_schema(
         fields["confidence"] = {"enum": [n / 20 for n in range(21)]}  # a number's digits could go on for ever
     if asks[1]:
         fields["missing"] = {"type": "string", "maxLength": chars}
-        fields["questions"] = _questions(chars, asks, images)
+        fields["questions"] = _questions(chars, asks, images, tools)
     return _object(fields)
 
 
@@ -243,13 +268,15 @@ def _questions_schema(chars: int, asks: int, images: int) -> str:
     return _object({"questions": _questions(chars, (1, asks), images)})
 
 
-def _questions(chars: int, asks: tuple[int, int], images: int) -> dict[str, Any]:
-    """At least `asks[0]` questions, at most `asks[1]`."""
+def _questions(chars: int, asks: tuple[int, int], images: int, tools: tuple[ToolSpec, ...] = ()) -> dict[str, Any]:
+    """At least `asks[0]` questions or uses of tools, at most `asks[1]`."""
     # The form of a question, so that a small model's reply stays one: no brackets, a question mark at the end.
     item = {**_text(3, chars), "pattern": rf"^[^\[\]{{}}<>\"\\\n]{{2,{chars - 1}}}[?？]$"}
     if images > 1:
         fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}, "question": item}
         item = json.loads(_object(fields))
+    if tools:
+        item = {"anyOf": [item, *use_schemas(tools, images)]}
     return {"type": "array", "items": item, "minItems": asks[0], "maxItems": asks[1]}
 
 

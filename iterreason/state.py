@@ -212,7 +212,7 @@ class State:
             usage=self.usage,
             policy=self.plan.named.name,
             policy_hash=self.plan.named.hash,
-            models=tuple(m for m in (self.plan.reasoner, *self.plan.answerers) if m),
+            models=self.plan.models,
             reasoner_sees_image=self.policy.reasoner.sees_image,
             next_question=_best_question(verdict) if abstains else None,
             error=error,

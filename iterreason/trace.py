@@ -28,6 +28,7 @@ from iterreason.plan import Plan
 from iterreason.policy import NamedPolicy, read_policy
 from iterreason.records import Image, Problem, Result
 from iterreason.reliability import from_json
+from iterreason.tools.spec import ToolSpec
 
 SCHEMA_VERSION = 1
 
@@ -95,6 +96,7 @@ class TraceWriter:
             "problem": plain(problem),
             "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
             "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
+            "tools": plain(plan.tools),
             "confidence": plan.confidence,
             "context_tokens": plan.context_tokens,
             "start": plain(start),
@@ -133,7 +135,7 @@ class TraceWriter:
             "key": call.key,
             "slot": call.slot,
             "purpose": call.purpose,
-            "look": look and {"question": look.question, **_view(look.view)},
+            "look": look and {"question": look.question, "arguments": look.arguments, **_view(look.view)},
             "sampling": plain(call.sampling),
             "schema": self._schema(call.schema),
             "choices": list(call.choices),
@@ -296,6 +298,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             begin["context_tokens"],
             all_rounds=begin.get("all_rounds", False),
             reliability=from_json(begin.get("reliability", ())),
+            tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])
         turns = tuple(_turn(line) for line in rest if "calls" in line)

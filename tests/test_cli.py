@@ -121,10 +121,11 @@ def test_a_killed_run_resumes(here):
 def test_policies_and_models_are_listed(here):
     """What is shipped, and what is usable here or how to make it so."""
     listed = run(here, "policies").stdout
-    assert [line.split()[0] for line in listed.splitlines()] == ["blind", "direct", "evidence", "idealgpt"]
+    names = ["blind", "direct", "evidence", "idealgpt", "single-round"]
+    assert [line.split()[0] for line in listed.splitlines()] == names
     assert run(here, "policies", "direct").stdout.startswith("description = ")
     models = run(here, "models").stdout
-    assert all(name in models for name in ("embedded", "openai", "hf", "scripted", "usable"))
+    assert all(name in models for name in ("embedded", "openai", "hf", "scripted", "tool ocr", "tool detect", "usable"))
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_the_system_text_is_the_same_for_all_problems():
 def test_new_evidence_is_added_and_nothing_else():
     """A later message holds only what was learned since."""
     first = problem_prompt(problem(), EVIDENCE, EMPTY, 1).plus("assistant", "{}")
-    second = evidence_prompt(first, EVIDENCE, [evidence(4), Retraction(2, "person")], 2, 1)
+    second = evidence_prompt(first, EVIDENCE, [evidence(4), Retraction(2, "person")], 2, problem().images)
     assert second.starts_with(first)
     assert second.message.text.splitlines()[:3] == [
         "New evidence:",
@@ -233,7 +233,7 @@ def test_new_evidence_is_added_and_nothing_else():
         "[2] is withdrawn by person.",
     ]
     assert "Round 2 of 4." in second.message.text
-    assert evidence_prompt(first, EVIDENCE, [], 2, 1).message.text.splitlines()[1] == "none"
+    assert evidence_prompt(first, EVIDENCE, [], 2, problem().images).message.text.splitlines()[1] == "none"
 
 
 def test_exemplars_are_exchanges_with_their_images_first():

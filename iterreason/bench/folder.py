@@ -192,7 +192,7 @@ def _own_rows(path: Path, manifest: dict[str, Any]) -> dict[Key, Row]:
     if not path.exists():
         return rows
     task, models = manifest["task"], manifest["models"]
-    names = tuple(name for name in (models["reasoner"], *models["answerers"]) if name)
+    names = tuple(name for name in (models["reasoner"], *models["answerers"], *models.get("tools", ())) if name)
     own = (task["name"], task["version"], task["split"], manifest["policy"]["hash"], names, manifest["all_rounds"])
     for number, row in enumerate(read_rows(path), 1):
         if (row.task, row.version, row.split, row.policy_hash, row.models, row.all_rounds) != own:

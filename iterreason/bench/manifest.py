@@ -61,7 +61,8 @@ def make_manifest(setting: Setting, terms: Terms, problems: int) -> dict[str, An
             "text": named.text,
         },
         "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
-        "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
+        "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)}
+        | ({"tools": [tool.model for tool in plan.tools if tool.model]} if plan.tools else {}),
         "reliability": plan.reliability.to_json() or None,
         "confidence": plan.confidence,
         "reasoner_sees_image": plan.policy.reasoner.sees_image,

@@ -38,7 +38,7 @@ class Setting:
     @property
     def models(self) -> tuple[str, ...]:
         """The models that take part, the reasoner first."""
-        return tuple(name for name in (self.plan.reasoner, *self.plan.answerers) if name)
+        return self.plan.models
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _replies(seen: Sequence[tuple[Call, Reply]], looks: bool) -> Iterator[tuple[
             known = [(score, letter) for score, letter in zip(reply.scores, call.choices, strict=True)
                      if score is not None]  # fmt: skip
             yield call.prompt, max(known, key=lambda pair: pair[0])[1] if known else ""
-        elif call.purpose == "look" and looks:
+        elif call.purpose == "look" and looks and not call.slot.startswith("tool:"):  # a tool is told nothing in words
             yield call.prompt, reply.text
 
 

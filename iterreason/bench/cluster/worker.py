@@ -176,7 +176,7 @@ async def _open(order: Order) -> Opened:
 
 
 def _models(plan: Plan) -> str:
-    return " and ".join(name for name in (plan.reasoner, *plan.answerers) if name) + f" ({plan.confidence})"
+    return " and ".join(plan.models) + f" ({plan.confidence})"
 
 
 def _actor() -> str:

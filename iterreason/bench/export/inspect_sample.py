@@ -126,13 +126,16 @@ class _Writer:
 
     def __init__(self, line: dict[str, Any] | None, began: datetime, row: Row) -> None:
         self._models = line["models"] if line else {"reasoner": "", "answerers": []}
+        self._tools = {str(tool["name"]): str(tool["model"]) for tool in (line or {}).get("tools", ())}
         self._began, self._key = began, f"{row.id}/{row.seed}"
         self._written: dict[str, ChatMessage] = {}
 
     def model_of(self, made: Made) -> str:
         """The model that a call went to."""
-        slot, _, number = str(made.call["slot"]).partition(":")
-        return str(self._models["answerers"][int(number)] if number else self._models[slot])
+        slot, _, which = str(made.call["slot"]).partition(":")
+        if slot == "tool":
+            return self._tools[which]
+        return str(self._models["answerers"][int(which)] if which else self._models[slot])
 
     def messages(self, said: Sequence[Said]) -> list[ChatMessage]:
         """Messages as Inspect has them; images are named, their pixels are not in the log."""
@@ -172,10 +175,11 @@ class _Writer:
             "metadata": self._about(made),
         }
         if look := made.call["look"]:
+            slot = str(made.call["slot"])
             failed = made.reply["error"]
             return ToolEvent(
                 id=common["uuid"],
-                function="look",
+                function=slot.removeprefix("tool:") if slot.startswith("tool:") else "look",
                 arguments=look,
                 result=(made.texts or [""])[0],
                 error=ToolCallError("unknown", failed) if failed else None,

@@ -114,7 +114,8 @@ def _evidence(value: dict[str, Any], withdrawn_by: str | None) -> dict[str, Any]
 
 def _calls(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Each call with the round and turn that it was made in, and its tokens."""
-    rounds = _Rounds(tomllib.loads(line["policy"]["text"]).get("layout", "append") == "separate")
+    policy = tomllib.loads(line["policy"]["text"])
+    rounds = _Rounds(policy.get("layout", "append") == "separate" or bool(policy.get("plan", {}).get("steps")))
     for number, turn in enumerate((turn for turn in line["turns"] if turn["calls"]), 1):
         at = rounds.of(turn["calls"][0]["purpose"])
         for call, reply in zip(turn["calls"], turn["replies"], strict=True):
@@ -133,7 +134,7 @@ def _calls(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
 class _Rounds:
     """In which round a call was made, told from the order of calls: a trace need not be replayed for it.
 
-    separate: whether the policy asks and concludes in generations of their own, by turns.
+    separate: whether the policy asks (or plans) and concludes in generations of their own, by turns.
     """
 
     def __init__(self, separate: bool) -> None:

@@ -50,6 +50,7 @@ def _each(runs: Sequence[RunReport], says: Callable[[RunReport], str], sentence:
 def _models(manifest: dict[str, Any]) -> str:
     models = manifest.get("models") or {}
     parts = {"reasoner": models.get("reasoner") or "none", "answerer": ", ".join(models.get("answerers", ())) or "none"}
+    parts |= {"tools": ", ".join(models["tools"])} if models.get("tools") else {}
     return ", ".join(f"{role} {name}" for role, name in parts.items())
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from iterreason.calls import Call, Reply, Sample, Tokens
+from iterreason.models import CAPTION_QUESTION
 from iterreason.models.dice import dice_of, draw
 from iterreason.models.hf.decoding import Dice, decode, in_parts, only_greedy, rows_of
 from iterreason.models.hf.looker import BATCH_ROWS, Looker, question_of

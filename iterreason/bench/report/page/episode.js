@@ -81,7 +81,8 @@ function drawRound(run, result, episode, number) {
 }
 
 function drawEvidence(run, evidence) {
-  const question = { caption: "caption", told: `${evidence.model} says` }[evidence.kind] ?? evidence.question;
+  const labels = { caption: evidence.question || "caption", told: `${evidence.model} says` };
+  const question = labels[evidence.kind] ?? evidence.question;
   const sure = evidence.probability === null ? null : bar(evidence.probability);
   const where = evidence.region && `region ${evidence.region.map((edge) => edge.toFixed(2)).join(", ")}`;
   const item = element(
@@ -91,7 +92,7 @@ function drawEvidence(run, evidence) {
     element(
       "span",
       {},
-      element("span", { class: "said" }, `${question} → `, element("b", {}, evidence.answer)),
+      element("span", { class: "said" }, `${question} → `, element("b", {}, evidence.answer || "nothing")),
       sure,
       where && element("span", { class: "quiet" }, where),
       evidence.withdrawn && element("span", { class: "quiet" }, `withdrawn by ${evidence.withdrawn}`),
