@@ -13,6 +13,7 @@ from iterreason.engine import Engine
 from iterreason.folding import same_text
 from iterreason.memory import SameText
 from iterreason.models import BackendRole, Model, open_model
+from iterreason.models.paced import Paced
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy
 
@@ -21,17 +22,26 @@ Wanted = str | Model | None  # a model as the caller names it; None leaves it to
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot."""
+    """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot.
+
+    paced: the models behind their limits of calls in flight, by slot.
+    """
 
     engine: Engine
     known: Mapping[str, Capabilities]
     own: tuple[Model, ...]
     replies: ReplyCache | None
+    paced: Mapping[str, Paced]
 
     def fit(self, named: NamedPolicy, *, same: SameText = same_text, all_rounds: bool = False) -> Plan:
         """A policy resolved against these models. Raises BadPolicy."""
         answerers = [self.known["answerer:0"]] if named.policy.looks and "answerer:0" in self.known else []
         return resolve(named, self.known.get("reasoner"), answerers, same=same, all_rounds=all_rounds)
+
+    def told(self) -> str:
+        """How many calls at once each model was given, for whoever watches a run."""
+        each = {model: slot.partition(":")[0] for slot, model in self.paced.items()}  # one in two roles is told once
+        return "; ".join(f"{role}: {model.told()}" for model, role in each.items())
 
     async def close(self) -> None:
         """Close what was opened here; a model that came as an object stays open, it is its owner's."""
@@ -50,6 +60,8 @@ async def open_models(
     concurrency: int = 32,
 ) -> Opened:
     """Open the models that the policies need, each once; what is open is closed again if one fails.
+
+    concurrency: the most episodes in flight, and the most calls at once to one model, ≥ 1.
 
     Raises UnknownModel, MissingExtra, ModelFailed, BadConfig.
     """
@@ -76,8 +88,11 @@ async def open_models(
         for model in own:
             await model.close()
         raise
-    used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
-    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies)
+    # One limit for a model that plays several roles; the cache stands before it, since what it holds costs no call.
+    limits = {id(model): Paced(model, concurrency) for model in models.values()}
+    paced = {slot: limits[id(model)] for slot, model in models.items()}
+    used = {slot: Cached(model, replies) if replies else model for slot, model in paced.items()}
+    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies, paced)
 
 
 def _chosen(reasoner: Wanted, answerer: Wanted, reasons: bool, looks: bool) -> tuple[str | Model, str | Model]:
