@@ -123,7 +123,12 @@ class FakeServer:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._http.server_address[1])
 
     def uri(self, model: str = "m") -> str:
         """The model URI of a model on this server."""

@@ -60,7 +60,7 @@ class Simulated:
                 if left - step * rate <= 1e-9:
                     del running[key]
                     done += KINDS[kind]
-                    pace.ended(kind, began, now, waiting=True)
+                    pace.ended(kind, now - began, waiting=True)
         return done / seconds
 
 
@@ -85,8 +85,8 @@ def test_the_limit_stops_where_more_calls_only_queue(seed: int):
     pace = Pace(512)
     server = Simulated(lambda calls: float(min(calls, 16)))
     rate = server.run(pace, 3_000, seed)
-    assert 14 <= pace.limit <= 48
-    assert rate > 0.9 * 16
+    assert pace.limit <= 64
+    assert rate > 0.95 * 16
 
 
 @pytest.mark.parametrize("capacity", [2, 20, 100])
@@ -120,7 +120,7 @@ def test_a_stray_failure_is_no_overload():
     pace, now = Pace(32), 0.0
     for number in range(3_000):
         now += 1 / pace.limit
-        pace.ended("look", now - 1, now, waiting=True)
+        pace.ended("look", 1.0, waiting=True)
         if number % 30 == 7:
             pace.strained(now - 1, now)
     assert (pace.limit, pace.cuts) == (32, 0)
@@ -150,20 +150,23 @@ def test_the_limit_follows_a_server_that_changes():
 def test_a_limit_that_binds_nobody_stays():
     """One episode alone never waits for room: nothing is learned from it, and nothing changes."""
     pace = Pace(64)
-    for number in range(1_000):
-        pace.ended("look", number, number + 1, waiting=False)
+    for _ in range(1_000):
+        pace.ended("look", 1.0, waiting=False)
     assert pace.limit == FIRST
 
 
-def test_throughput_does_not_depend_on_the_mix():
-    """A window of short calls and one of long calls, at the same speed, show the same throughput."""
-    before, after = Window(8, 0.0), Window(8, 0.0)
+def test_throughput_depends_neither_on_the_mix_nor_on_a_few_stalls():
+    """Twice the calls at once in the same seconds are twice the throughput, in a window of long calls as in one of
+    short ones, and with one in ten that stalled; without a kind in common nothing can be said."""
+    before, after, other = Window(8), Window(16), Window(8)
     for number in range(80):
-        before.add("look", 1.0, (number + 1) / 8, waiting=True)
-        after.add(
-            "look" if number % 2 else "generation", 1.0 if number % 2 else 9.0, (number + 1) * 5 / 8, waiting=True
-        )
-    assert gain(before, after) == pytest.approx(1.0)
+        before.add("look" if number % 4 else "generation", 1.0 if number % 4 else 9.0, waiting=True)
+        after.add("generation" if number % 4 else "look", 9.0 if number % 4 else 1.0, waiting=True)
+        if number % 10 == 0:
+            after.add("generation", 60.0, waiting=True)
+        other.add("readout", 1.0, waiting=True)
+    assert gain(before, after) == pytest.approx(2.0)
+    assert gain(before, other) is None
 
 
 # ------------------------------------------------------------------ in front of a model
@@ -247,7 +250,7 @@ def test_a_batch_asks_no_more_at_once_than_brings_throughput():
 
 def test_a_batch_uses_what_the_model_can_take():
     """In the engine: a model that works on any number of calls at once gets as many as there may be problems."""
-    model = Slow(10_000, seconds=0.01)
+    model = Slow(10_000, seconds=0.1)
     with Reasoner(model, model, policy="direct", concurrency=64) as reasoner:
-        reasoner.batch([problem(f"Is thing {n} red?") for n in range(800)])
+        reasoner.batch([problem(f"Is thing {n} red?") for n in range(600)])
     assert model.most == 64

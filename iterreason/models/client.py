@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, DefaultAsyncHttpxClient
+from openai import APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient
 
 from iterreason.models import OnStrain
 
@@ -73,8 +73,8 @@ class Outage:
         """Whether this failure is one of an outage that may still pass."""
         if isinstance(error, APIStatusError):
             gone = error.status_code in UNREACHED
-        else:
-            gone = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
+        else:  # not where a connection broke off: the request itself may be what breaks it, each time
+            gone = isinstance(error.__cause__, httpx2.ConnectError)
         if not gone:
             return False
         if self._began is None:

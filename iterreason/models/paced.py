@@ -35,7 +35,7 @@ class Paced:
             began = perf_counter()
             reply = await self._model.complete(call, on_text)
             if reply.error is None:  # failures come fast: they are no throughput
-                self.pace.ended(call.purpose, began, perf_counter(), waiting=bool(self._waiting))
+                self.pace.ended(call.purpose, perf_counter() - began, waiting=bool(self._waiting))
             return reply
         finally:
             self._in_flight -= 1

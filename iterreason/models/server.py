@@ -50,8 +50,8 @@ class Server:
     uri: `openai:MODEL@http://host:port/v1`; `openai:MODEL` is the hosted API, or the server at OPENAI_BASE_URL.
     timeout: seconds that one attempt may take; a call, retries included, ends within `timeout * (retries + 1)`.
     retries: of what can pass (no connection, time-out, 408, 409, 429, 5xx), with the SDK's back-off; 0 for none.
-    patience: seconds that a server which answered before may be gone (no connection, 502, 503, 504): until then a call
-        goes on trying while its time lasts, so that a restart is survived. 0, or no retries: not at all.
+    patience: seconds that a server which answered before may be gone (refused, 502, 503, 504): until then a call
+        goes on trying to connect while its time lasts, so that a restart is survived. 0, or no retries: not at all.
     on_strain: told of each attempt that met 429, 503 or a time-out.
     The key comes from ITERREASON_API_KEY, else OPENAI_API_KEY; no reply, error or representation holds it.
     OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS go only to the hosted API and to
