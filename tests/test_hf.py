@@ -23,7 +23,8 @@ from iterreason.errors import MissingExtra, ModelFailed, UnknownModel
 from iterreason.images import decode
 from iterreason.models import Model, hf
 from iterreason.models.hf_answerer import CAPTION_QUESTION, BlipAnswerer
-from iterreason.models.hf_reasoner import CausalReasoner, first_tokens
+from iterreason.models.hf_reasoner import CausalReasoner
+from iterreason.models.letters import first_tokens
 from iterreason.records import Image, Region
 
 SCHEMA = json.dumps({

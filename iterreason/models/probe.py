@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from openai import APIStatusError
 
-from iterreason.models.wire import TOP_LOGPROBS, Body, Choice, Request
+from iterreason.models.ranking import spelled
+from iterreason.models.wire import TOP_LOGPROBS, Body, Choice, Request, as_said, held_to
 
 Send = Callable[[Request], Awaitable[Body]]
 
 PASSING = (401, 403, 408, 409, 429)  # these say nothing about what a server can do
 QUESTION = "What is the capital of France? Answer with one word."
 WORD = "q7"  # no model says this unless the schema makes it
+LONG = " ".join(f"line {number}" for number in range(100))  # longer than a block of a prefix cache
 SCHEMA = {
     "type": "object",
     "properties": {"answer": {"type": "string", "enum": [WORD]}},
@@ -37,6 +39,10 @@ class Found:
     schema: bool = False
     logprobs: bool = False
     scores: bool = False
+    ranks: bool = False
+    holds: bool = False
+    samples: bool = False
+    cached_tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +53,51 @@ class Outcome:
     failure: Exception | None = None
 
 
-async def probe(send: Send, model: str) -> Found:
-    """Ask for log-probabilities, a schema and an image at once, and look at what comes back.
+async def probe(send: Send, model: str, *, reads: bool = True) -> Found:
+    """Ask for everything at once, each in a request of its own, and look at what comes back.
 
+    reads: whether to ask for the log-probabilities of a prompt, without which no choices are ranked.
     Raises what `send` raised where the server could not be reached, or does not complete even a plain chat.
     """
     plain = _ask(model, QUESTION, 1)
     picture = [{"type": "image_url", "image_url": {"url": GREY_PNG}}, {"type": "text", "text": QUESTION}]
     form = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA}}
-    measured, formed, seen = await asyncio.gather(
+    outcomes = await asyncio.gather(
         _try(send, plain | {"logprobs": True, "top_logprobs": TOP_LOGPROBS}),
         _try(send, _ask(model, QUESTION, 64) | {"response_format": form}),
         _try(send, _ask(model, picture, 1)),
+        _try(send, as_said(plain, WORD) if reads else plain),
+        _try(send, _ask(model, QUESTION, 8) | held_to([WORD])),
+        _try(send, plain | {"n": 2, "temperature": 1.0}),
     )
-    for outcome in (measured, formed, seen):
-        if outcome.failure:
-            raise outcome.failure
-    if not (measured.body or formed.body or seen.body):
+    if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
+        raise failure
+    if not any(outcome.body for outcome in outcomes):
         await send(plain)
+    measured, formed, seen, read, held, doubled = outcomes
     first = next((token for choice in _choices(measured) for token in choice.tokens), None)
     return Found(
         images=_saw(seen.body, measured.body),
         schema=any(_follows(choice.message.content) for choice in _choices(formed)),
         logprobs=first is not None,
         scores=bool(first and first.top_logprobs),
+        ranks=bool(read.body and spelled(read.body.read.read, WORD)),
+        holds=any(choice.message.content == WORD for choice in _choices(held)),
+        samples=len(_choices(doubled)) == 2,
+        cached_tokens=any(map(_tells_cached, outcomes)) or await _caches(send, model),
     )
+
+
+async def _caches(send: Send, model: str) -> bool:
+    """Whether a long prompt comes out of the prefix cache the second time; older servers tell only what is not 0."""
+    again = _ask(model, f"{LONG} {QUESTION}", 1)
+    return _tells_cached(await _try(send, again)) or _tells_cached(await _try(send, again))
+
+
+def _tells_cached(outcome: Outcome) -> bool:
+    usage = outcome.body and outcome.body.usage
+    details = usage and usage.prompt_tokens_details
+    return bool(details and details.cached_tokens is not None)
 
 
 def _ask(model: str, content: object, max_tokens: int) -> Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Self
 
@@ -25,16 +26,18 @@ from iterreason.models.address import Address, parse_uri, read_key
 from iterreason.models.client import Anonymous, Outage, Watched
 from iterreason.models.failures import advice, explain, said, tidy
 from iterreason.models.probe import probe
+from iterreason.models.ranking import Reading, rank, ranked
 
 REACH_SECONDS = 5.0  # to list the models; a server that is up answers at once
 NOT_OFFERED = (404, 405, 501)  # servers without a list of models
 
 
 class Served(BaseModel):
-    """An entry in a server's list of models; all but `id` is vLLM's."""
+    """An entry in a server's list of models; all but `id` is vLLM's. `parent`: of an adapter, the model it is for."""
 
     id: str
     root: str | None = None
+    parent: str | None = None
     max_model_len: int | None = None
 
 
@@ -65,6 +68,7 @@ class Server:
         self._key = read_key(self._address)
         self._timeout, self._retries = timeout, retries
         self._dialect = wire.Dialect()
+        self._has_adapters = False
         self._capabilities = Capabilities(model=str(self._address))
         self._outage = Outage(patience if retries else 0.0)
         self._http = Watched()
@@ -105,13 +109,15 @@ class Server:
         return self._capabilities
 
     async def connect(self) -> None:
-        """Reach the server, find the model, and find out by test requests what it can do, all within `timeout`.
+        """Reach the server, find the model, and find out by test requests what it can do.
+
+        All of it ends within `timeout * (retries + 1)`, as a call does: a server's first requests are its slowest.
 
         Raises ModelFailed where the server cannot be reached or does not answer, UnknownModel where it lacks the model.
         """
         failure = None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout * (self._retries + 1)):
                 self._capabilities = await self._examine()
         except IterReasonError:
             raise
@@ -124,7 +130,9 @@ class Server:
 
     async def _examine(self) -> Capabilities:
         served = await self._served()
-        found = await probe(self._send, self._address.model)
+        # With adapters, vLLM 0.32 dies of a request for a prompt's log-probabilities (its issue 29955), or tells wrong
+        # ones (51594).
+        found = await probe(self._send, self._address.model, reads=not self._has_adapters)
         # Two servings under one name differ where their weights do.
         weights = f"#{digest(served.root)[:8]}" if served.root and served.root != served.id else ""
         return Capabilities(
@@ -133,6 +141,10 @@ class Server:
             schema=found.schema,
             logprobs=found.logprobs,
             scores=found.scores,
+            ranks=found.ranks,
+            holds=found.holds,
+            samples=found.samples,
+            cached_tokens=found.cached_tokens,
             context_tokens=served.max_model_len,
         )
 
@@ -145,6 +157,7 @@ class Server:
                 return Served(id=self._address.model)
             raise
         served = {entry.id: entry for entry in wire.parse(response.content, ServedList).data}
+        self._has_adapters = any(entry.parent for entry in served.values())
         if self._address.model not in served:
             raise UnknownModel(f"{self._address.url}: {unknown('model', self._address.model, served)}")
         return served[self._address.model]
@@ -154,7 +167,8 @@ class Server:
         begin = perf_counter()
         try:
             async with asyncio.timeout(self._timeout * (self._retries + 1)):
-                answer = await self._sampled(call, on_text)
+                ranks = ranked(call) and self._capabilities.ranks
+                answer = await (rank(call, partial(self._read, call)) if ranks else self._sampled(call, on_text))
         except Exception as error:
             answer = Reply(error=explain(error, self._key))
         error_line = answer.error and tidy(answer.error, self._key)
@@ -163,6 +177,8 @@ class Server:
     async def _sampled(self, call: Call, on_text: OnText | None) -> Reply:
         """The reply with all samples; those that the server does not give together are asked for alone, all at once."""
         body, wanted = wire.request(call, self._address.model, self._capabilities.logprobs), call.sampling.n
+        if ranked(call) and self._capabilities.holds:
+            body |= wire.held_to(call.choices)
         replies: list[Reply] = []
         if wanted == 1 or not self._dialect.singles:
             together = await self._outlasting(body, on_text)
@@ -181,6 +197,12 @@ class Server:
             return wire.reply(await self._outlasting(body, on_text), call, 1)
         except Exception as error:  # as a reply, so that the tokens of the others still count
             return Reply(error=explain(error, self._key))
+
+    async def _read(self, call: Call, choice: str) -> Reading:
+        try:
+            return (await self._send(wire.reading(call, self._address.model, choice))).read
+        except Exception as error:  # as a reading, so that the tokens of the others still count
+            return Reading(error=explain(error, self._key))
 
     async def close(self) -> None:
         """Close the connections; safe to call twice."""

@@ -6,12 +6,13 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from iterreason.calls import Call, Message, Reply, Sample, Tokens, digest
+from iterreason.calls import Call, Message, Reply, Sample, Sampling, Tokens, digest
+from iterreason.models.ranking import Read, Reading
 
 TOP_LOGPROBS = 20  # alternatives asked for at the first token of a read-out; OpenAI's and vLLM's upper bound
 FEWER_TOP_LOGPROBS = 5  # what older and stricter servers still allow
@@ -55,6 +56,25 @@ def request(call: Call, model: str, logprobs: bool) -> Request:
 def scored(call: Call) -> bool:
     """Whether a call's choices are scored by the first token: a read-out's letters are, a look's answers are not."""
     return call.purpose == "readout" and bool(call.choices)
+
+
+def held_to(choices: Sequence[str]) -> Request:
+    """The field that makes a server reply with exactly one of these texts: vLLM's.
+
+    Today's servers ignore its older name, `guided_choice`, without a word, as others do with any field they lack.
+    """
+    return {"structured_outputs": {"choice": list(choices)}}
+
+
+def reading(call: Call, model: str, reply: str) -> Request:
+    """The body that has a server read the call's prompt with this reply."""
+    return as_said(request(replace(call, sampling=Sampling(max_tokens=1)), model, logprobs=False), reply)
+
+
+def as_said(body: Request, reply: str) -> Request:
+    """The body with this as the model's reply, asking for the log-probabilities of the prompt's tokens (vLLM's)."""
+    said = {"role": "assistant", "content": reply}
+    return body | {"messages": [*body["messages"], said], "add_generation_prompt": False, "prompt_logprobs": 0}
 
 
 def single(body: Request, call: Call, number: int) -> Request:
@@ -174,11 +194,19 @@ class ServerUsage(BaseModel):
     prompt_tokens_details: PromptDetails | None = None
 
 
+class PromptToken(BaseModel):
+    """A token of the prompt."""
+
+    decoded_token: str | None = None
+    logprob: float
+
+
 class Body(BaseModel):
     """A chat completion, or a chunk of one; fields that we do not use are ignored."""
 
     choices: list[Choice]
     usage: ServerUsage | None = None
+    prompt_logprobs: list[dict[str, PromptToken] | None] | None = None
 
     @property
     def counted(self) -> Tokens:
@@ -186,6 +214,13 @@ class Body(BaseModel):
         usage = self.usage or ServerUsage()
         cached = usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
         return Tokens(usage.prompt_tokens or 0, cached or 0, usage.completion_tokens or 0)
+
+    @property
+    def read(self) -> Reading:
+        """The prompt's tokens, where the server told them."""
+        first = [next(iter(entry.values()), None) if entry else None for entry in self.prompt_logprobs or ()]
+        tokens = [Read((token and token.decoded_token) or "", token.logprob if token else 0.0) for token in first]
+        return Reading(tokens, self.counted)
 
 
 def parse(raw: bytes | object, form: type[Form]) -> Form:
