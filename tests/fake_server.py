@@ -212,6 +212,8 @@ def _instance(schema: Body) -> Any:
     """The simplest value that follows a schema of objects, enums and strings."""
     if "enum" in schema:
         return schema["enum"][0]
+    if "prefixItems" in schema:
+        return [_instance(part) for part in schema["prefixItems"]]
     if schema.get("type") == "object":
         return {name: _instance(part) for name, part in schema.get("properties", {}).items()}
     return ""
@@ -231,6 +233,9 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/tokenize":  # vLLM's; a token a byte
+                text = "".join(f"<{m['role']}>{m['content']}" for m in body["messages"])
+                return self._give({"tokens": list((text + "<>" * body["add_generation_prompt"]).encode())}, body)
             if self.path != "/v1/chat/completions":
                 return self._give(Fault(status=404, body=complaint("no such route")), body)
             fake.busier(+1)
