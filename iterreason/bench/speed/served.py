@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--command", default="make bench", help="the command as the page names it")
     add("--block-size", type=int, default=16, help="tokens of a block of the servers' prefix cache (16; CPU: 32)")
-    add("--pairs", type=int, default=6, help="pairs of blocks (6)")
+    add("--pairs", type=int, default=6, help="pairs of blocks (6; five at least give an interval)")
     add("--problems", type=int, default=AT_ONCE, help="problems of a block in flight (32)")
-    add("--alone", type=int, default=2, help="problems of a block call by call (2); all problems cost the same")
-    add("--curves", type=int, default=8, metavar="N", help="problems of each point of the curves (8); 0: no curves")
+    add("--alone", type=int, default=1, help="problems of a block call by call (1); all problems cost the same")
+    add("--curves", type=int, default=4, metavar="N", help="problems at each number of rounds (4); 0: no curves")
     add("--minutes", type=float, default=18.0, help="start no block after that time (18)")
     options = parser.parse_args(arguments)
     collect_rarely()
@@ -96,7 +96,7 @@ def _plan(bench: Bench, options: argparse.Namespace) -> list[Block]:
         for rounds in ROUNDS:
             blocks.append((f"rounds {rounds}", _point(bench, options.curves, options.curves, rounds)))
         for number in CONCURRENCIES:
-            blocks.append((f"concurrency {number}", _point(bench, max(options.curves, number), number, 4)))
+            blocks.append((f"concurrency {number}", _point(bench, max(2, number), number, 4)))
     return blocks
 
 
