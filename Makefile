@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm check coverage eval bench bench-core bench-gpu train-answerer wheel clean
+.PHONY: help install demo test test-vllm check coverage eval serve bench bench-core bench-gpu train-answerer wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -69,6 +69,9 @@ EVAL = $(TASK) $(foreach policy,$(POLICY),--policy $(policy)) $(if $(LIMIT),--li
 
 eval: install ## benchmark: TASK=scenes POLICY=evidence [LIMIT= SEEDS= REASONER= ANSWERER= OUT= RAY=1]
 	$(VENV)/bin/iterreason eval $(EVAL) $(ARGS)
+
+serve: install ## vLLM servers for the two roles: SETUP=preset or .toml file, see docs/serving.md
+	$(VENV)/bin/iterreason serve $(or $(SETUP),one-24gb) $(ARGS)
 
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.speed.core --out docs/performance.md $(ARGS)

@@ -264,3 +264,25 @@ def test_text_streams_and_adds_up(fake: FakeServer) -> None:
     assert len(pieces) > 1
     assert "".join(pieces) == "one two"
     assert (streamed.samples, streamed.tokens) == (whole.samples, whole.tokens)
+
+
+def test_greedy_samples_that_are_refused_together_are_asked_for_alone() -> None:
+    """vLLM refuses several samples at temperature 0; that does not cost the shared prompt of those that are drawn."""
+
+    def vllm(body):
+        if body["temperature"] == 0 and body["n"] > 1:
+            return Fault(status=400, body=complaint("n must be 1 when using greedy sampling, got 3."))
+        return completion(*["a"] * body["n"])
+
+    with FakeServer() as fake:
+        fake.script(forever=vllm)
+
+        async def both() -> list[Reply]:
+            server = Server(fake.uri(), retries=0)
+            replies = [await server.complete(replace(ASK, sampling=Sampling(t, n=3))) for t in (0.0, 1.0)]
+            await server.close()
+            return replies
+
+        replies = asyncio.run(both())
+    assert [len(reply.samples) for reply in replies] == [3, 3]
+    assert [body["n"] for body in fake.chats] == [3, 1, 1, 1, 3]

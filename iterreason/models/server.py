@@ -187,7 +187,7 @@ class Server:
             replies.append(wire.reply(together, call, given if short else wanted))
             if not short or replies[0].error:
                 return replies[0]
-            self._dialect.singles = True
+            self._dialect.singles = not (self._dialect.greedy_alone and call.sampling.temperature == 0)
         numbers = range(sum(len(reply.samples) for reply in replies), wanted)
         alone = (self._single(wire.single(body, call, i), call, None if i else on_text) for i in numbers)
         return wire.merged([*replies, *await asyncio.gather(*alone)])

@@ -18,12 +18,16 @@ from iterreason.errors import MissingExtra, ModelFailed
 from iterreason.images import decode
 from iterreason.models import OnText, installed
 from iterreason.models.batching import CLOSED, one_line
+from iterreason.models.failures import TOO_LONG
 from iterreason.models.letters import first_tokens
 from iterreason.models.ranking import Read, Reading, place_of, rank, ranked
 from iterreason.models.vllm_settings import Settings, adapter_room
 from iterreason.models.wire import scored, seed
 
 MOST_IMAGES = 8  # in one prompt
+# xgrammar, vLLM's first choice, refuses texts bound by both pattern and length, as our questions are. White space costs
+# tokens and gives small models room to ramble.
+GRAMMARS: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
 END_SECONDS = 5.0  # for the engine's process to end by itself
 CPU_OPTIONS: dict[str, Any] = {
     "dtype": "float32",
@@ -84,7 +88,8 @@ class VllmEngine:
         try:
             answer = await (rank(call, partial(self._read, call)) if ranked(call) else self._answer(call, on_text))
         except Exception as error:  # a request that vLLM refuses, or an engine that died
-            answer = Reply(error=one_line(error))
+            reason = one_line(error)
+            answer = Reply(error=f"context: {reason}" if TOO_LONG.search(reason) else reason)
         return replace(answer, seconds=perf_counter() - began)
 
     async def close(self) -> None:
@@ -211,7 +216,7 @@ def _started(settings: Settings, room: int) -> Any:
         tensor_parallel_size=settings.gpus,
         enable_prefix_caching=True,
         limit_mm_per_prompt={"image": MOST_IMAGES, "video": 0},
-        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        structured_outputs_config=GRAMMARS,
         disable_log_stats=True,
         **options,
     )

@@ -112,11 +112,13 @@ class Dialect:
     """What a server was found to want instead of the common form; learned from its complaints (HTTP 400).
 
     singles: whether it gives fewer samples than asked, so that each is asked for alone; learned from its replies.
+    greedy_alone: whether it refuses several samples at temperature 0, as vLLM does.
     """
 
     tokens_field: str = "max_tokens"
     top_logprobs: int = TOP_LOGPROBS
     singles: bool = False
+    greedy_alone: bool = False
 
     def fit(self, body: Request) -> Request:
         """The body in this server's form."""
@@ -124,6 +126,8 @@ class Dialect:
         fitted[self.tokens_field] = fitted.pop("max_tokens")
         if "top_logprobs" in fitted:
             fitted["top_logprobs"] = min(fitted["top_logprobs"], self.top_logprobs)
+        if self.greedy_alone and fitted["temperature"] == 0:
+            fitted["n"] = 1
         return fitted
 
     def learn(self, sent: Request, complaint: str) -> bool:
@@ -132,6 +136,8 @@ class Dialect:
             self.tokens_field = "max_completion_tokens"
         elif "logprobs" in complaint and sent.get("top_logprobs", 0) > FEWER_TOP_LOGPROBS:
             self.top_logprobs = FEWER_TOP_LOGPROBS
+        elif "greedy" in complaint and sent.get("n", 1) > 1:
+            self.greedy_alone = True
         else:
             return False
         return True

@@ -16,8 +16,9 @@ from iterreason.models.vllm_settings import adapter_room
 from iterreason.serving.setup import Served, Setup
 
 KEY_VARIABLE = KEY_VARIABLES[0]
-# White space in JSON costs tokens and gives small models room to ramble.
-COMPACT = json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})
+# xgrammar, vLLM's first choice, refuses texts bound by both pattern and length, as our questions are. White space costs
+# tokens and gives small models room to ramble.
+GRAMMARS = json.dumps({"backend": "guidance", "disable_any_whitespace": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _flags(setup: Setup, served: Served) -> Iterator[str]:
     yield "--enable-prompt-tokens-details"  # so that replies tell how much of a prompt the prefix cache served
     yield "--generation-config=vllm"  # else the model's own penalties would change what is measured
     yield f"--limit-mm-per-prompt={json.dumps({'image': served.images, 'video': 0})}"
-    yield f"--structured-outputs-config={COMPACT}"
+    yield f"--structured-outputs-config={GRAMMARS}"
     if served.adapters:
         folders = {name: Path(folder).expanduser() for name, folder in served.adapters.items()}
         yield from ("--enable-lora", f"--max-lora-rank={max(map(adapter_room, folders.values()))}", "--lora-modules")

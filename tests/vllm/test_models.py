@@ -79,10 +79,9 @@ def test_letters_are_scored_alike_served_and_in_process(opened: Open) -> None:
     assert any(score is not None for score in served.scores)
 
 
-@pytest.mark.parametrize("name", ["smollm2", "tuned"])
-def test_a_choice_is_scored_as_what_the_model_would_say(opened: Open, name: str) -> None:
+def test_a_choice_is_scored_as_what_the_model_would_say(opened: Open) -> None:
     """What the model says by itself, put as a choice, gets the sum of the log-probabilities it was said with."""
-    model = opened("in process", name)
+    model = opened("in process", "smollm2")
     said = one(model(replace(GENERATE, sampling=Sampling(max_tokens=40)))).samples[0]
     assert said.finish_reason == "stop"
     assert said.logprobs
@@ -193,5 +192,8 @@ def test_an_adapter_changes_what_is_said_alike_served_and_in_process(opened: Ope
     said = [one(opened(*which)(GENERATE)).text for which in (("served", "tuned"), ("in process", "tuned"))]
     assert said[0] == said[1] != one(opened("served", "smollm2")(GENERATE)).text
     assert served.scores != plain.scores
+    ranked = [one(opened("in process", name)(replace(GENERATE, purpose="look", choices=("Green", "Light blue"))))
+              for name in ("tuned", "smollm2")]  # fmt: skip
+    assert ranked[0].scores != ranked[1].scores
     names = {opened(*which).capabilities.model for which in (("in process", "tuned"), ("in process", "smollm2"))}
     assert len(names) == 2

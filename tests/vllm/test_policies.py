@@ -21,7 +21,9 @@ def test_a_policy_runs_to_its_end(opened: Callable[[str, str], Opened], kind: st
     problem = Problem((picture("red"),), "Is the square red?", ("yes", "no"))
     trace = tmp_path / "trace.jsonl"
 
-    with Reasoner(reasoner.model, answerer.model, policy=policy, seed=0) as engine:
+    # A server's connections belong to an event loop; an engine in this process takes calls from any.
+    models = (reasoner.uri, answerer.uri) if kind == "served" else (reasoner.model, answerer.model)
+    with Reasoner(*models, policy=policy, seed=0) as engine:
         result = engine.solve(problem, trace=trace)
     assert result.error is None
     assert result.answer in ("yes", "no", None)
