@@ -10,8 +10,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lavis test-lavis check coverage eval serve bench-core bench-lavis train-answerer \
-	train-reasoner wheel clean
+.PHONY: help install demo test test-vllm lavis test-lavis check coverage eval serve bench bench-core bench-gpu bench-lavis \
+	train-answerer train-reasoner wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -98,6 +98,15 @@ bench-core: install ## time the loop and the start-up; writes docs/performance.m
 
 bench-lavis: install $(LAVIS)/.installed ## time LAVIS beside transformers, for docs/answerers.md
 	$(RUN) -m iterreason.bench.speed.lavis $(ARGS)
+
+bench: install $(VENV_VLLM)/.installed ## rounds over two real vLLM servers on the CPU (20 minutes, resumable); docs/performance.*
+	PYTHONPATH=tests/vllm/shim $(VENV_VLLM)/bin/python tests/vllm/bench.py $(abspath $(RUN)) --out docs $(ARGS)
+
+# REASONER and ANSWERER: URIs of running servers, as `iterreason serve` prints them (default: its presets' Qwen2.5-VL 7B).
+GPU_MODEL = openai:Qwen/Qwen2.5-VL-7B-Instruct@http://127.0.0.1:8000/v1
+bench-gpu: install ## the same on servers of a CUDA machine, started by `iterreason serve`: [REASONER= ANSWERER=]
+	$(RUN) -m iterreason.bench.speed.served --reasoner '$(or $(REASONER),$(GPU_MODEL))' --answerer \
+		'$(or $(ANSWERER),$(REASONER),$(GPU_MODEL))' --command 'make bench-gpu' --keep runs/bench-gpu.jsonl --out docs $(ARGS)
 
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from iterreason.calls import Reply, Sample
 from iterreason.folding import match_choice, match_letter
-from iterreason.memory import SameText
+from iterreason.memory import Memory, SameText
 from iterreason.prompts import by_probability
 from iterreason.records import Candidate, Verdict
 
@@ -99,6 +99,26 @@ def from_direct(answer: str | None, direct: Sequence[Candidate], same: SameText)
     found = _of(answer, direct, same)
     left = max(0.0, 1.0 - sum(c.probability or 0.0 for c in direct))
     return Estimate(left if found is None else found, by_probability(direct), left)
+
+
+def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], same: SameText) -> Estimate:
+    """`cited`: how likely it is that all the answers are right that the verdict cites, were their errors independent.
+
+    What a person told counts as certain; captions, which are one description of many, do not count. A verdict that cites
+    no answer rests on the answerer's own: then as `agreement`. Errors of the reasoner itself are not in it.
+    """
+    if verdict.answer is None:
+        return Estimate()
+    cited = [memory[number] for number in verdict.cites if number not in memory.withdrawn]
+    answers = [found for found in cited if found.kind == "answer"]
+    told = any(found.kind == "told" for found in cited)
+    if not answers and not told:
+        return from_direct(verdict.answer, direct, same)
+    known = [found.probability for found in answers if found.probability is not None]
+    if len(known) < len(answers):
+        return Estimate()
+    sure = math.prod(known)
+    return Estimate(sure, (Candidate(verdict.answer, sure),), 1.0 - sure)
 
 
 def from_stated(verdict: Verdict) -> Estimate:

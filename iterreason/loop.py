@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from iterreason import calls, prompts
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
-from iterreason.confidence import Estimate, from_direct, from_scores, from_stated, from_votes, majority
+from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes, majority
 from iterreason.errors import BadProblem
 from iterreason.folding import match_choice
 from iterreason.looking import second_looks
@@ -286,6 +286,8 @@ def _estimate(state: State, verdict: Verdict) -> Steps[Estimate]:
         return from_stated(verdict)
     if plan.confidence in ("agreement", "answer-probability"):
         return from_direct(verdict.answer, state.direct, plan.same)
+    if plan.confidence == "cited":
+        return from_cited(verdict, state.memory, state.direct, plan.same)
     if verdict.answer is None:
         return Estimate()
     answers = [v.answer for v in (*state.verdicts, verdict)]

@@ -16,6 +16,7 @@ from iterreason.errors import BadConfig, BadTool, Misuse
 from iterreason.folding import same_text
 from iterreason.memory import SameText
 from iterreason.models import BackendRole, Model, open_model
+from iterreason.models.paced import Paced
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy
 from iterreason.reliability import FLAT, Reliability, read_reliability
@@ -31,6 +32,7 @@ WantedTool = str | Tool  # `name`, `name:model`, or an object of the caller's ow
 class Opened:
     """Open models and the engine over them; `own` are those opened here, `known` what each can do, by slot.
 
+    paced: the models behind their limits of calls in flight, by slot.
     reliability: how often each answerer is right, where that was counted.
     tools: those that are open; given: the names of those that the caller wants beside the policy's own.
     """
@@ -39,6 +41,7 @@ class Opened:
     known: Mapping[str, Capabilities]
     own: tuple[Model, ...]
     replies: ReplyCache | None
+    paced: Mapping[str, Paced]
     reliability: Reliability = FLAT
     tools: tuple[ToolSpec, ...] = ()
     given: tuple[str, ...] = ()
@@ -56,6 +59,11 @@ class Opened:
             tools=self.tools,
             given=self.given,
         )
+
+    def told(self) -> str:
+        """How many calls at once each model was given, for whoever watches a run."""
+        each = {model: slot.partition(":")[0] for slot, model in self.paced.items()}  # one in two roles is told once
+        return "; ".join(f"{role}: {model.told()}" for model, role in each.items())
 
     async def close(self) -> None:
         """Close what was opened here; a model that came as an object stays open, it is its owner's."""
@@ -79,6 +87,7 @@ async def open_models(
 
     answerer: one, or several, the first of which is asked first. reliability: a file of how often each is right.
     tools: those that the policies' reasoner may use beside the ones that its policy names.
+    concurrency: the most episodes in flight, and the most calls at once to one model, ≥ 1.
     Raises UnknownModel, BadTool, MissingExtra, ModelFailed, BadConfig.
     """
     reasons = any(named.policy.verdict_by == "reasoner" for named in policies)
@@ -115,9 +124,14 @@ async def open_models(
         for model in own:
             await model.close()
         raise
-    used = {slot: Cached(model, replies) if replies else model for slot, model in models.items()}
+    # One limit for a model that plays several roles; the cache stands before it, since what it holds costs no call.
+    limits = {id(model): Paced(model, concurrency) for model in models.values()}
+    paced = {slot: limits[id(model)] for slot, model in models.items()}
+    used = {slot: Cached(model, replies) if replies else model for slot, model in paced.items()}
     given = tuple(tool_name(tool) for tool in tools)
-    return Opened(Engine(used, concurrency=concurrency), known, tuple(own), replies, counted, tuple(specs), given)
+    return Opened(
+        Engine(used, concurrency=concurrency), known, tuple(own), replies, paced, counted, tuple(specs), given
+    )
 
 
 def _wanted_tools(policies: Sequence[NamedPolicy], tools: Sequence[WantedTool]) -> dict[str, WantedTool]:

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
 
-Estimator = Literal["answer-probability", "choice-logprob", "vote", "agreement", "stated"]
+Estimator = Literal["answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 

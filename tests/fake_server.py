@@ -126,7 +126,12 @@ class FakeServer:
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._http.server_address[1])
 
     def uri(self, model: str = "m") -> str:
         """The model URI of a model on this server."""
@@ -207,6 +212,8 @@ def _instance(schema: Body) -> Any:
     """The simplest value that follows a schema of objects, enums and strings."""
     if "enum" in schema:
         return schema["enum"][0]
+    if "prefixItems" in schema:
+        return [_instance(part) for part in schema["prefixItems"]]
     if schema.get("type") == "object":
         return {name: _instance(part) for name, part in schema.get("properties", {}).items()}
     return ""
@@ -226,6 +233,9 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/tokenize":  # vLLM's; a token a byte
+                text = "".join(f"<{m['role']}>{m['content']}" for m in body["messages"])
+                return self._give({"tokens": list((text + "<>" * body["add_generation_prompt"]).encode())}, body)
             if self.path != "/v1/chat/completions":
                 return self._give(Fault(status=404, body=complaint("no such route")), body)
             fake.busier(+1)

@@ -203,3 +203,42 @@ def test_cancelling_leaves_nothing_behind(fake: FakeServer, connecting: bool) ->
 
     assert asyncio.run(cut_off()) < 2.0
     assert not [thread for thread in threading.enumerate() if "AnyIO" in thread.name]
+
+
+# ------------------------------------------------------------------ strain and outages
+
+
+def test_strain_is_told_attempt_by_attempt(fake: FakeServer) -> None:
+    """Of each 429, 503 and time-out the listener hears, with the server's wait, though the retried reply is good."""
+    told: list[float] = []
+
+    async def strained() -> Reply:
+        model = Server(fake.uri(), timeout=0.3, retries=4)
+        model.on_strain = lambda began, now, wait=0.0: told.append(wait)
+        reply = await model.complete(ASK)
+        await model.close()
+        return reply
+
+    fake.script(slow(1.0), busy(0.02), Fault(status=503, headers=SOON), Fault(status=500, headers=SOON), "fine")
+    assert asyncio.run(strained()).text == "fine"
+    assert told == [0.0, 0.02, 0.01]
+
+
+def test_an_outage_is_waited_for_once() -> None:
+    """Calls outlast a server's absence for its `patience`, over all calls; after it they fail with the reason."""
+    with FakeServer() as fake:
+        uri = fake.uri()
+
+    async def waits() -> tuple[list[Reply], float, float]:
+        model = Server(uri, timeout=5.0, retries=1, patience=0.8)
+        begin = time.perf_counter()
+        replies = await asyncio.gather(*(model.complete(ASK) for _ in range(3)))
+        between = time.perf_counter()
+        replies.append(await model.complete(ASK))
+        await model.close()
+        return replies, between - begin, time.perf_counter() - between
+
+    replies, together, after = asyncio.run(waits())
+    assert [reply.error for reply in replies] == ["connection refused"] * 4
+    assert together >= 0.8
+    assert after < together

@@ -69,7 +69,13 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     add("--retry-errors", action="store_true", help="solve problems again that ended with an error")
     add("--strict", action="store_true", help="stop where an image is missing")
     add("--deterministic", action="store_true", help="one problem at a time, torch's deterministic algorithms")
-    add("--concurrency", type=int, default=32, metavar="N", help="problems in flight at most (default: 32)")
+    add(
+        "--concurrency",
+        type=int,
+        default=32,
+        metavar="N",
+        help="bound of problems in flight (default: 32)",
+    )
     add("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     add("--ray", nargs="?", const="", metavar="ADDRESS", help="solve on a Ray cluster, see docs/scale.md")
     add("--json", action="store_true", help="print one JSON object at the end, nothing else")

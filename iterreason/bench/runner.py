@@ -105,8 +105,10 @@ async def evaluate(
     concurrency: int = 32,
     solving: Solving | None = None,
 ) -> list[Run]:
-    """Evaluate policies on tasks; gives the runs. solving: who solves the problems, where it is not this process.
+    """Evaluate policies on tasks; gives the runs.
 
+    concurrency: the bound of problems in flight and of calls at once to a model; below it the engine finds its own way.
+    solving: who solves the problems, where it is not this process.
     Raises what misuse and failures there are; the rows so far are on disk, and the same call goes on with them.
     """
     if wanted.deterministic:
@@ -131,6 +133,8 @@ async def evaluate(
                     plan = opened.fit(_matched(wanted, of_task))
                     of_task.append(await _run(wanted, Setting(named, split, plan), data, watcher, solve))
                 runs += of_task
+        if solving is None:
+            watcher.said(opened.told())
     finally:
         await opened.close()
     return runs

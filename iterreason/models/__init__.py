@@ -45,6 +45,20 @@ class Model(Protocol):
         ...
 
 
+class OnStrain(Protocol):
+    """Told of a request that was turned away as one too many, or had no reply in time."""
+
+    def __call__(self, began: float, now: float, wait: float = 0.0) -> None:
+        """`began` and `now` by `time.perf_counter`; `wait`: seconds that the server wants to be left alone."""
+
+
+@runtime_checkable
+class Straining(Protocol):
+    """A model that tells when whoever serves it is under strain, retries included, which its replies do not show."""
+
+    on_strain: OnStrain | None
+
+
 BackendRole = Literal["reasoner", "answerer"]
 BACKENDS = {
     "embedded": "the small pair that comes with the package: drawn scenes only",

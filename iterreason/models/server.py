@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any, Self
+from typing import Self
 
 from openai import (
     APIConnectionError,
@@ -21,8 +21,9 @@ from pydantic import BaseModel
 
 from iterreason.calls import Call, Capabilities, Reply, digest
 from iterreason.errors import IterReasonError, ModelFailed, UnknownModel, unknown
-from iterreason.models import OnText, wire
+from iterreason.models import OnStrain, OnText, wire
 from iterreason.models.address import Address, parse_uri, read_key
+from iterreason.models.client import Anonymous, Outage, Watched
 from iterreason.models.failures import advice, explain, said, tidy
 from iterreason.models.probe import probe
 from iterreason.models.ranking import Reading, rank, ranked
@@ -46,24 +47,15 @@ class ServedList(BaseModel):
     data: list[Served]
 
 
-class _Anonymous(AsyncOpenAI):
-    """A client that sends nothing of what the SDK reads from OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_CUSTOM_HEADERS.
-
-    A class, since `with_options` builds another client, which reads them again.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.organization = self.project = None
-        self._custom_headers = {}
-
-
 class Server:
     """A model behind an OpenAI-compatible server.
 
     uri: `openai:MODEL@http://host:port/v1`; `openai:MODEL` is the hosted API, or the server at OPENAI_BASE_URL.
     timeout: seconds that one attempt may take; a call, retries included, ends within `timeout * (retries + 1)`.
     retries: of what can pass (no connection, time-out, 408, 409, 429, 5xx), with the SDK's back-off; 0 for none.
+    patience: seconds that a server which answered before may be gone (refused, 502, 503, 504): until then a call
+        goes on trying to connect while its time lasts, so that a restart is survived. 0, or no retries: not at all.
+    on_strain: told of each attempt that met 429, 503 or a time-out.
     The key comes from ITERREASON_API_KEY, else OPENAI_API_KEY; no reply, error or representation holds it.
     OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS go only to the hosted API and to
     OPENAI_BASE_URL.
@@ -71,15 +63,23 @@ class Server:
     Raises UnknownModel for a malformed URI, Misuse where the hosted API has no key, BadConfig for a malformed key.
     """
 
-    def __init__(self, uri: str, *, timeout: float = 60.0, retries: int = 3) -> None:
+    def __init__(self, uri: str, *, timeout: float = 60.0, retries: int = 3, patience: float = 120.0) -> None:
         self._address: Address = parse_uri(uri)
         self._key = read_key(self._address)
         self._timeout, self._retries = timeout, retries
         self._dialect = wire.Dialect()
         self._has_adapters = False
         self._capabilities = Capabilities(model=str(self._address))
-        client = AsyncOpenAI if self._address.own else _Anonymous
-        self._client = client(api_key=self._key, base_url=self._address.url, timeout=timeout, max_retries=retries)
+        self._outage = Outage(patience if retries else 0.0)
+        self._http = Watched()
+        client = AsyncOpenAI if self._address.own else Anonymous
+        self._client = client(
+            api_key=self._key,
+            base_url=self._address.url,
+            timeout=timeout,
+            max_retries=retries,
+            http_client=self._http,
+        )
 
     @classmethod
     async def open(cls, uri: str, *, timeout: float = 60.0, retries: int = 3) -> Self:
@@ -94,6 +94,15 @@ class Server:
 
     def __repr__(self) -> str:
         return f"Server({str(self._address)!r})"
+
+    @property
+    def on_strain(self) -> OnStrain | None:
+        """Who is told of strain."""
+        return self._http.on_strain
+
+    @on_strain.setter
+    def on_strain(self, told: OnStrain | None) -> None:
+        self._http.on_strain = told
 
     def capabilities(self) -> Capabilities:
         """What the server was found to do; before `connect`, nothing but chatting is taken for granted."""
@@ -172,7 +181,7 @@ class Server:
             body |= wire.held_to(call.choices)
         replies: list[Reply] = []
         if wanted == 1 or not self._dialect.singles:
-            together = await self._send(body, on_text)
+            together = await self._outlasting(body, on_text)
             given = len(together.choices)
             short = 0 < given < wanted
             replies.append(wire.reply(together, call, given if short else wanted))
@@ -185,7 +194,7 @@ class Server:
 
     async def _single(self, body: wire.Request, call: Call, on_text: OnText | None) -> Reply:
         try:
-            return wire.reply(await self._send(body, on_text), call, 1)
+            return wire.reply(await self._outlasting(body, on_text), call, 1)
         except Exception as error:  # as a reply, so that the tokens of the others still count
             return Reply(error=explain(error, self._key))
 
@@ -200,6 +209,18 @@ class Server:
         await self._client.close()
 
     # -------------------------------------------------------------- one request
+
+    async def _outlasting(self, body: wire.Request, on_text: OnText | None) -> wire.Body:
+        """Send a request, again and again while the server is gone and patience lasts."""
+        while True:
+            try:
+                answer = await self._send(body, on_text)
+            except (APIConnectionError, APIStatusError) as error:
+                if on_text is not None or not self._outage.bears(error):
+                    raise
+            else:
+                self._outage.over()
+                return answer
 
     async def _send(self, body: wire.Request, on_text: OnText | None = None) -> wire.Body:
         """Send a request in the server's dialect; once more where the body of the response is garbage."""

@@ -14,6 +14,14 @@ from iterreason._version import __version__
 _HEAD = """# Performance
 
 Each part is written by the command in its title, on the machine and the day that it names.
+
+`make bench` starts two vLLM servers on the CPU (SmolLM2-135M as reasoner, a tiny vision-language model with random
+weights as answerer) and measures what rounds cost there; each finished block is kept in `runs/bench.jsonl`, and the
+same command goes on where it was stopped (`make bench ARGS="--keep FILE"` begins another run). Only speed is
+measured: replies have fixed lengths, since the server's grammar leaves each of them one value; the model generates
+every token, the loop reads what it wrote, and prompts and caches are what they are. `make bench-gpu` runs the same
+unchanged on servers of a CUDA machine, Qwen2.5-VL 7B by default (`REASONER=`, `ANSWERER=`). **GPU figures are not
+measured yet.**
 """
 
 

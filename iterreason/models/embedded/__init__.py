@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import as_file, files
 
+from iterreason.calls import Call, Capabilities, Reply
 from iterreason.errors import ModelFailed
-from iterreason.models import Model
+from iterreason.models import Model, OnText
 from iterreason.models.hf import load, require_local
 
 
@@ -19,7 +21,26 @@ def reasoner() -> Model:
 
     require_local()
     with as_file(files(__name__) / "reasoner") as adapter:
-        return load(str(checkpoint(adapter)), "reasoner", name="embedded/smollm2-135m-tuned")
+        return _Unscored(load(str(checkpoint(adapter)), "reasoner", name="embedded/smollm2-135m-tuned"))
+
+
+class _Unscored:
+    """The reasoner without a claim to score choices: among more than two its letters are no better than chance."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    async def complete(self, call: Call, on_text: OnText | None = None) -> Reply:
+        """As the model does; a read-out that is asked for all the same has its scores."""
+        return await self._model.complete(call, on_text)
+
+    def capabilities(self) -> Capabilities:
+        """The model's, but for scores."""
+        return replace(self._model.capabilities(), scores=False)
+
+    async def close(self) -> None:
+        """End the model."""
+        await self._model.close()
 
 
 def answerer() -> Model:
