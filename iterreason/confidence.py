@@ -104,8 +104,8 @@ def from_direct(answer: str | None, direct: Sequence[Candidate], same: SameText)
 def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], same: SameText) -> Estimate:
     """`cited`: how likely it is that all the answers are right that the verdict cites, were their errors independent.
 
-    What a person told counts as certain; captions, which are one description of many, do not count. A verdict that cites
-    no answer rests on the answerer's own: then as `agreement`. Errors of the reasoner itself are not in it.
+    What a person told counts as certain; captions, which are one description of many, do not count. A verdict that
+    cites no answer rests on the answerer's own: then as `agreement`. The reasoner's own errors are not in it.
     """
     if verdict.answer is None:
         return Estimate()

@@ -111,11 +111,11 @@ async def open_models(
         for place, wanted in enumerate(answerers if looks else ()):
             models[f"answerer:{place}"] = models["reasoner"] if wanted == "same" else await opened(wanted, "answerer")
         specs = list[ToolSpec]()
-        for name, wanted in _wanted_tools(policies, tools).items():
-            tool = await aside(partial(open_tool, wanted))
+        for name, wanted_tool in _wanted_tools(policies, tools).items():
+            tool = await aside(partial(open_tool, wanted_tool))
             models[f"tool:{name}"] = tool
             specs.append(tool.spec)
-            if isinstance(wanted, str):
+            if isinstance(wanted_tool, str):
                 own.append(tool)
         known = {slot: model.capabilities() for slot, model in models.items()}
         _check_counted(counted, [can.model for slot, can in known.items() if slot != "reasoner"])

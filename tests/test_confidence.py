@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iterreason.calls import Reply, Sample
-from iterreason.confidence import Estimate, from_direct, from_scores, from_stated, from_votes
+from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes
 from iterreason.folding import same_text
-from iterreason.records import Candidate, Verdict
+from iterreason.memory import EMPTY, Memory
+from iterreason.records import Candidate, Evidence, Retraction, Verdict
 
 YES_NO = ("yes", "no")
 
@@ -175,3 +176,36 @@ def test_every_number_is_a_probability(given_scores, answer):
     if estimate.belief:
         assert sum(c.probability for c in estimate.belief) == pytest.approx(1)
         assert estimate.belief[0].probability >= estimate.belief[1].probability
+
+
+def remembered(*found: tuple[str, str, float | None]) -> Memory:
+    memory = EMPTY
+    for number, (kind, answer, probability) in enumerate(found, 1):
+        memory = memory.plus(Evidence(number, kind, f"question {number}?", answer, probability, "a model", 1))
+    return memory
+
+
+def test_cited_is_the_chance_that_all_cited_answers_are_right():
+    """The product of the cited answers' probabilities; captions and what is not cited do not count."""
+    memory = remembered(("caption", "a scene", 0.01), ("answer", "3", 0.9), ("answer", "2", 0.8), ("answer", "no", 0.1))
+    found = from_cited(Verdict("5", cites=(1, 2, 3)), memory, (), same_text)
+    assert found.confidence == pytest.approx(0.72)
+    assert found.belief == (Candidate("5", found.confidence),)
+
+
+def test_cited_heeds_a_veto_a_person_and_a_missing_probability():
+    """Withdrawn evidence does not count, a person's word is certain, and an unknown probability stays unknown."""
+    memory = remembered(
+        ("answer", "3", 0.5), ("answer", "2", 0.8), ("told", "there are 2", None), ("answer", "no", None)
+    )
+    vetoed = memory.plus(Retraction(1, "person"))
+    assert from_cited(Verdict("5", cites=(1, 2)), vetoed, (), same_text).confidence == pytest.approx(0.8)
+    assert from_cited(Verdict("2", cites=(3,)), memory, (), same_text).confidence == 1.0
+    assert from_cited(Verdict("2", cites=(2, 4)), memory, (), same_text).confidence is None
+
+
+def test_a_verdict_that_cites_nothing_rests_on_the_direct_answer():
+    """Without cited answers the confidence is what the answerer, asked directly, gives the verdict's answer."""
+    direct = (Candidate("yes", 0.7), Candidate("no", 0.3))
+    assert from_cited(Verdict("no"), EMPTY, direct, same_text).confidence == pytest.approx(0.3)
+    assert from_cited(Verdict(None), EMPTY, direct, same_text).confidence is None

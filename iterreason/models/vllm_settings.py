@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iterreason.errors import ModelFailed, UnknownModel, unknown
-from iterreason.models.hf import weights_hash
+from iterreason.models.hf.finding import weights_hash
 
 FORM = "vllm:MODEL, and after it any of +lora=FOLDER, +memory=SHARE, +length=TOKENS, +gpus=N"
 MOST_RANK = 512
