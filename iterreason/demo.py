@@ -28,14 +28,15 @@ _EQUAL = (
     _shape("green", "triangle", 0.75, 0.25),
     _shape("yellow", "square", 0.5, 0.75),
 )
-_COLOUR = (
-    _shape("orange", "circle", 0.25, 0.3),
-    _shape("purple", "square", 0.7, 0.7),
+_SUM = (
+    _shape("orange", "circle", 0.2, 0.25),
+    _shape("orange", "circle", 0.75, 0.3),
+    _shape("purple", "square", 0.45, 0.75),
 )
 _SCENES: tuple[tuple[str, tuple[Shape, ...], str, tuple[str, ...]], ...] = (
     ("counts", _COUNTS, "Are there more red circles than blue squares?", ("yes", "no")),
     ("equal", _EQUAL, "Are there as many green triangles as yellow squares?", ("yes", "no")),
-    ("colour", _COLOUR, "What color is the shape that is not a circle?", ("orange", "purple", "green")),
+    ("sum", _SUM, "How many orange circles and purple squares are there in total?", ("1", "2", "3", "4", "5")),
 )
 
 

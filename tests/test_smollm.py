@@ -5,16 +5,19 @@ import json
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from iterreason.calls import EMPTY_PROMPT, Call, Reply, Sampling
 from iterreason.errors import MissingExtra, ModelFailed
-from iterreason.models import embedded, smollm
+from iterreason.models import embedded, hf, smollm
+from iterreason.tuning.lora import save_adapter
 
 CONVERT = """
 import sys, time
@@ -119,14 +122,50 @@ def test_a_converted_model_is_the_one_in_the_file(tmp_path: Path, capfd: pytest.
     assert (tokenizer.chat_template, tokenizer.eos_token) == (tiny.TEMPLATE, "<|im_end|>")
 
 
+def test_an_adapter_is_worked_in_as_peft_merges_it(tmp_path: Path) -> None:
+    """A tuned checkpoint holds the weights that peft's own merge gives, rounded once."""
+    model = tiny.llama(tie_word_embeddings=True)
+    for weights in model.parameters():
+        weights.data = weights.data.bfloat16().float()
+    tiny.write_gguf(model, tmp_path / "tiny.gguf")
+    torch.manual_seed(0)
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False))
+    save_adapter(adapted, tmp_path / "adapter")
+    (tmp_path / "out").mkdir()
+    smollm.dequantise(tmp_path / "tiny.gguf", tmp_path / "out", tmp_path / "adapter")
+    back = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    merged = dict(adapted.merge_and_unload().named_parameters())
+    assert set(dict(back.named_parameters())) == set(merged)
+    for name, value in back.named_parameters():
+        assert torch.allclose(value, merged[name], rtol=0.02, atol=2e-3), name
+    plain = dict(tiny.llama(tie_word_embeddings=True).named_parameters())
+    assert any(not torch.allclose(value, plain[name], atol=0.02) for name, value in back.named_parameters())
+
+
+def test_each_adapter_has_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The converted folder's name tells the adapter; one that is missing is told, and nothing is converted."""
+    monkeypatch.setenv("ITERREASON_CACHE", str(tmp_path))
+    names = []
+    for content in (b"one", b"two"):
+        (tmp_path / smollm.ADAPTER).write_bytes(content)
+        name = f"smollm2-135m-instruct-{smollm.SHA256[:12]}-{sha256(content).hexdigest()[:12]}"
+        (tmp_path / name).mkdir()
+        names.append(smollm.checkpoint(tmp_path).name)
+    assert len(set(names)) == 2
+    with pytest.raises(ModelFailed, match="install the package again"):
+        smollm.checkpoint(tmp_path / "nowhere")
+
+
 def test_the_real_reasoner_answers_in_json_and_computes_only_what_is_new() -> None:
     """SmolLM2 knows a capital, keeps to the schema, scores letters, and finds its own conversation again."""
     schema = json.dumps({
         "type": "object", "properties": {"capital": {"type": "string", "maxLength": 20}},
         "required": ["capital"], "additionalProperties": False,
     })  # fmt: skip
-    model = embedded.reasoner()
-    assert model.capabilities().model.startswith("embedded/smollm2-135m@")
+    tuned = embedded.reasoner().capabilities()
+    assert tuned.model.startswith("embedded/smollm2-135m-tuned@")
+    assert not tuned.scores
+    model = hf.load(str(smollm.checkpoint()), "reasoner")  # the tuned one has forgotten capitals
     prompt = EMPTY_PROMPT.plus("system", "Answer in JSON.").plus("user", "What is the capital of France?")
 
     async def main() -> list[Reply]:

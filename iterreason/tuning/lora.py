@@ -110,8 +110,8 @@ def save_merged(opened: Opened, folder: Path) -> None:
 def _sort_config(file: Path) -> None:
     """Sets come in any order, and a folder's path is its machine's; the same training gives the same file."""
     values = json.loads(file.read_text(encoding="utf-8"))
-    base = Path(values["base_model_name_or_path"])
-    if base.is_dir():
-        values["base_model_name_or_path"] = base.name
+    base = values["base_model_name_or_path"]
+    if base and Path(base).is_dir():
+        values["base_model_name_or_path"] = Path(base).name
     values = {key: sorted(value) if isinstance(value, list) else value for key, value in sorted(values.items())}
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

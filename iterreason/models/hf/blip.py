@@ -83,6 +83,7 @@ class BlipAnswerer(Looker):
             places = torch.tensor([place for place, _ in rows], device=heard.device)
             inputs = {
                 "input_ids": torch.full((len(rows), 1), self._begin, device=heard.device),
+                "attention_mask": torch.ones((len(rows), 1), dtype=torch.long, device=heard.device),
                 "encoder_hidden_states": heard[places],
                 "encoder_attention_mask": mask[places],
             }
