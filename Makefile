@@ -10,8 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-vllm lavis test-lavis check coverage eval serve bench bench-core bench-gpu bench-lavis \
-	train-answerer train-reasoner wheel clean
+.PHONY: help install demo test lavis test-lavis test-vllm check coverage eval serve bench-core bench-lavis bench bench-gpu train-answerer train-reasoner wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'

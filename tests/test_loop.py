@@ -188,7 +188,7 @@ def test_votes_are_samples_of_the_readout():
     able = Capabilities("voter", schema=True)
     votes = Reply(tuple(Sample(text) for text in ("A", "B)", "A", "maybe", "yes")))
     script = Script([verdict("yes")], votes)
-    result = script.play(episode(problem(), plan(reasoner=able, min=ONE)))
+    result = script.play(episode(problem(), plan(reasoner=able, min=ONE, confidence='confidence = ["vote"]')))
     assert result.confidence_source == "vote"
     assert script.calls[-1].sampling.n == 5
     assert result.confidence == pytest.approx(3 / 4)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from iterreason.errors import UnknownModel
+from iterreason.models.hf import require_local
 
 VISION = (
     (r"^vision_model\.embeddings\.class_embedding", "visual_encoder.cls_token"),
@@ -61,6 +62,7 @@ def write_folder(checkpoint: str | Path, folder: Path) -> Path:
     archs = {"BlipForQuestionAnswering": "blip_vqa", "BlipForConditionalGeneration": "blip_caption"}
     if family not in archs:
         raise UnknownModel(f"{checkpoint} is {family}; LAVIS can be given {' or '.join(archs)}")
+    require_local()
     import transformers
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil  # needs no torchvision
 
