@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from threading import Thread, current_thread
@@ -124,3 +124,15 @@ async def aside(work: Callable[[], T]) -> T:
 
     Thread(target=run, name="iterreason aside", daemon=True).start()
     return await done
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """What comes of work done at once, in order; when one fails, or all are cancelled, none is left running."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from openai import APIStatusError
 
+from iterreason.background import together
 from iterreason.models.ranking import spelled
 from iterreason.models.wire import TOP_LOGPROBS, Body, Choice, Request, as_said, held_to
 
@@ -62,7 +62,7 @@ async def probe(send: Send, model: str, *, reads: bool = True) -> Found:
     plain = _ask(model, QUESTION, 1)
     picture = [{"type": "image_url", "image_url": {"url": GREY_PNG}}, {"type": "text", "text": QUESTION}]
     form = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA}}
-    outcomes = await asyncio.gather(
+    wanted = (
         _try(send, plain | {"logprobs": True, "top_logprobs": TOP_LOGPROBS}),
         _try(send, _ask(model, QUESTION, 64) | {"response_format": form}),
         _try(send, _ask(model, picture, 1)),
@@ -70,6 +70,7 @@ async def probe(send: Send, model: str, *, reads: bool = True) -> Found:
         _try(send, _ask(model, QUESTION, 8) | held_to([WORD])),
         _try(send, plain | {"n": 2, "temperature": 1.0}),
     )
+    outcomes = await together(wanted)
     if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
         raise failure
     if not any(outcome.body for outcome in outcomes):

@@ -7,13 +7,13 @@ else could be said.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
 
+from iterreason.background import together
 from iterreason.calls import Call, Reply, Sample, Tokens
 
 MOST_CLOSING = 8  # tokens that a template may put after a reply
@@ -47,7 +47,7 @@ async def rank(call: Call, read: Callable[[str], Awaitable[Reading]]) -> Reply:
     read: has the model read the call's prompt with this text as its own reply.
     The answer is the likeliest choice; at a temperature each sample is drawn by the scores, with a seed always alike.
     """
-    readings = await asyncio.gather(*(read(choice) for choice in call.choices))
+    readings = await together(read(choice) for choice in call.choices)
     counts = [reading.tokens for reading in readings]
     tokens = Tokens(sum(c.prompt for c in counts), sum(c.cached for c in counts), sum(c.completion for c in counts))
     if error := next((reading.error for reading in readings if reading.error), None):
