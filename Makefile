@@ -54,6 +54,7 @@ $(LAVIS)/.installed: requirements/lavis.txt requirements/torchvision_without_cud
 
 test-lavis: install $(LAVIS)/.installed ## the tests against the real LAVIS; makes .venv-lavis where it is missing
 	$(RUN) -m pytest tests/lavis $(ARGS)
+
 VENV_VLLM := .venv-vllm
 
 $(VENV_VLLM)/.installed: setup.cfg pyproject.toml requirements/vllm.txt
@@ -110,12 +111,12 @@ bench-gpu: install ## the same on servers of a CUDA machine, started by `iterrea
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
 
-# Data made of 3,200 episodes in about ten minutes, then an hour or more on two idle cores; the folder shows both.
+# 3,200 episodes in about ten minutes, then 388 steps; not yet run on a CPU from start to end (docs/embedded.md).
 REASONER := runs/reasoner
 $(REASONER)/data/manifest.json: | install
 	$(RUN) -m iterreason.tuning.teach --out $(REASONER)/data
 
-train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (2 hours on two cores); ARGS=--resume goes on
+train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (over 3 hours on two cores); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_reasoner --model embedded --data $(REASONER)/data/train.jsonl \
 		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 $(ARGS)
 	cp $(REASONER)/training/adapter/* iterreason/models/embedded/reasoner/

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iterreason.tuning import phrasings
-from iterreason.tuning.descriptions import Spec, found, pick
+from iterreason.tuning.descriptions import Spec, found, pick, yes_no
 from iterreason.tuning.layouts import make_layout
 from iterreason.tuning.program_parts import YES_NO
 from iterreason.tuning.programs import Composed, Wording, compose, make_problem
 from iterreason.tuning.questions import Question, ask
-from iterreason.tuning.rules import RULES, Answers, yes_no
+from iterreason.tuning.rules import RULES, Answers
 from iterreason.tuning.scenes import COLOURS, Rng, Scene
 
 SIMPLE = ("count", "existence", "colour", "shape", "size", "check", "relation")

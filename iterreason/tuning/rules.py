@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import eq, ge, gt, le, lt
 
+from iterreason.tuning.descriptions import yes_no
+
 Answers = tuple[str, ...]
 Details = tuple[str, ...]
 
@@ -25,36 +27,33 @@ class Rule:
     says: Callable[[Answers, Details], str]
 
 
-def yes_no(truth: bool) -> str:
-    """The answer to a yes/no question."""
-    return "yes" if truth else "no"
-
-
 def numbers(answers: Sequence[str]) -> tuple[int, ...] | None:
     """The counts; None where one is no number."""
     return tuple(map(int, answers)) if all(answer.isdecimal() for answer in answers) else None
 
 
-def _comparing(test: Callable[[int, int], bool], word: str) -> Rule:
+def _by_counts(test: Callable[[int, int], bool]) -> Callable[[Answers, Details], str | None]:
+    """A decision by two counts."""
+
     def decide(answers: Answers, details: Details) -> str | None:
         counts = numbers(answers)
         return yes_no(test(*counts)) if counts else None
 
+    return decide
+
+
+def _comparing(test: Callable[[int, int], bool], word: str) -> Rule:
     def says(answers: Answers, details: Details) -> str:
         return f"{answers[0]} against {answers[1]}; {word}"
 
-    return Rule(decide, f"Count both and see whether there are {word}.", "both counts", says)
+    return Rule(_by_counts(test), f"Count both and see whether there are {word}.", "both counts", says)
 
 
 def _of_them(test: Callable[[int, int], bool], word: str) -> Rule:
-    def decide(answers: Answers, details: Details) -> str | None:
-        counts = numbers(answers)
-        return yes_no(test(*counts)) if counts else None
-
     def says(answers: Answers, details: Details) -> str:
         return f"{answers[1]} of {answers[0]} are so; {word}"
 
-    return Rule(decide, f"Count them, and those that are so: is it {word}?", "both counts", says)
+    return Rule(_by_counts(test), f"Count them, and those that are so: is it {word}?", "both counts", says)
 
 
 def _both(join: Callable[[Sequence[bool]], bool], word: str, missing: str) -> Rule:

@@ -19,6 +19,7 @@ from iterreason.records import Image
 from iterreason.tuning.descriptions import pick
 from iterreason.tuning.layouts import make_layout
 from iterreason.tuning.lessons import Lesson, composed_about, simple_about
+from iterreason.tuning.program_parts import YES_NO
 from iterreason.tuning.programs import PROGRAMS, Wording, layouts_of
 from iterreason.tuning.scenes import COLOURS, Rng, Scene, draw
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # Of ten simple questions so many are of each kind. Left out is `position`: that a place is one of nine is the
 # generator's convention, which no question states.
 SIMPLE = ("count", "existence", "colour", "count", "shape", "relation", "size", "check", "existence", "colour")
-YES_NO = ("yes", "no")
 # What is asked for in turn, so that no answer is frequent; scenes with seven or eight of one sort are rare, and
 # rectangles stand alone in theirs.
 WANTED = {
