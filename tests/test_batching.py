@@ -35,8 +35,17 @@ class Echo:
         return [Reply((Sample(said(c)),)) for c in calls]
 
 
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Other tests of this process may have left a model open; its thread is not one of ours."""
+    OTHERS[:] = threading.enumerate()
+
+
+OTHERS: list[threading.Thread] = []
+
+
 def batch_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "iterreason-batches"]
+    return [t for t in threading.enumerate() if t.name == "iterreason-batches" and t not in OTHERS]
 
 
 def run_closed(batcher: Batcher, work: Callable[[], Awaitable[object]]) -> None:

@@ -73,7 +73,7 @@ def runs(process: int) -> bool:
 @pytest.fixture(autouse=True)
 def _closed(tmp_path: Path) -> Iterator[None]:
     """Close what a test has opened, and see that no process, thread or pipe stays."""
-    before = len(os.listdir("/proc/self/fd"))
+    before, threads = len(os.listdir("/proc/self/fd")), threading.enumerate()
     yield
 
     async def close() -> None:
@@ -81,7 +81,8 @@ def _closed(tmp_path: Path) -> Iterator[None]:
             await OPEN.pop().close()
 
     asyncio.run(close())
-    assert not [t.name for t in threading.enumerate() if t.name in ("iterreason-batches", OUTPUT)]
+    started = [t.name for t in threading.enumerate() if t not in threads]
+    assert not {"iterreason-batches", OUTPUT} & {*started}
     assert not (tmp_path / "starts").exists() or not any(map(runs, starts(tmp_path)))
     assert len(os.listdir("/proc/self/fd")) <= before
 
