@@ -154,18 +154,18 @@ def test_triples_of_a_conversation_come_in_one_step() -> None:
 # ------------------------------------------------------------------ what is shared
 
 
-def by_hand(model: Any, examples: Sequence[Example]) -> torch.Tensor:
-    """The mean loss with nothing shared: each example read on its own."""
+def by_hand(model: Any, examples: Sequence[Example], even: bool = False) -> torch.Tensor:
+    """The mean loss with nothing shared: each example read on its own; a mean over tokens, or over examples."""
     losses = []
     for example in examples:
         ids = torch.tensor([example.tokens])
         logits = model(input_ids=ids, use_cache=False).logits[0, example.start - 1 : -1]
         losses.append(cross_entropy(logits.float(), ids[0, example.start :], reduction="none"))
-    return torch.cat(losses).mean()
+    return torch.stack([one.mean() for one in losses]).mean() if even else torch.cat(losses).mean()
 
 
-def loss_by_hand(model: Any, examples: Sequence[Example]) -> float:
-    return float(by_hand(model, examples).detach())
+def loss_by_hand(model: Any, examples: Sequence[Example], even: bool = False) -> float:
+    return float(by_hand(model, examples, even).detach())
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
@@ -182,30 +182,32 @@ def opened_with_noise(base: Path) -> Any:
     return opened
 
 
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_sharing_changes_neither_loss_nor_gradient(base: Path, attention: str) -> None:
+def test_sharing_changes_neither_loss_nor_gradient(base: Path, attention: str, even: bool) -> None:
     """Trees over a shared prefix give the loss and the gradient of the examples one by one, and read less."""
     opened = opened_with_noise(base)
     opened.model.set_attn_implementation(attention)
     reader = Reader(opened.tokenizer, most_tokens=500)
     examples: Any = reader.examples(placed([t for n in range(3) for t in episode(n)] + episode(0)[:1]))
-    losses = Losses(opened.model, reader)
-    loss, trained, read = losses.step(examples, train=True)
+    losses = Losses(opened.model, reader, even=even)
+    read = losses.step(examples, train=True)
     shared = gradients(opened.model)
     opened.model.zero_grad()
-    expected = by_hand(opened.model, examples)
+    expected = by_hand(opened.model, examples, even)
     expected.backward()
     alone = gradients(opened.model)
-    assert loss == pytest.approx(float(expected.detach()), abs=1e-5)
-    assert trained == sum(len(e.tokens) - e.start for e in examples)
-    assert read < sum(len(e.tokens) for e in examples) / 3
+    assert read.loss == pytest.approx(float(expected.detach()), abs=1e-5)
+    assert read.trained_tokens == sum(len(e.tokens) - e.start for e in examples)
+    assert read.read_tokens < sum(len(e.tokens) for e in examples) / 3
     assert shared.keys() == alone.keys()
     for name, gradient in alone.items():
         torch.testing.assert_close(shared[name], gradient, rtol=1e-3, atol=1e-5)
         assert float(gradient.abs().max()) > 0, name
 
 
-def test_a_model_with_a_sliding_window_is_read_one_by_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("even", [False, True])
+def test_a_model_with_a_sliding_window_is_read_one_by_one(tmp_path: Path, even: bool) -> None:
     """A window limits what a token sees; a tree would count its distances wrongly. The loss is right all the same."""
     config = MistralConfig(
         vocab_size=448, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
@@ -216,11 +218,11 @@ def test_a_model_with_a_sliding_window_is_read_one_by_one(tmp_path: Path) -> Non
     opened = opened_with_noise(tmp_path / "m")
     reader = Reader(opened.tokenizer, most_tokens=500)
     examples: Any = reader.examples(placed(episode(0)))
-    losses = Losses(opened.model, reader)
+    losses = Losses(opened.model, reader, even=even)
     assert not losses.packs
-    loss, _, read = losses.step(examples, train=False)
-    assert read == sum(len(e.tokens) for e in examples)
-    assert loss == pytest.approx(loss_by_hand(opened.model, examples), abs=1e-5)
+    read = losses.step(examples, train=False)
+    assert read.read_tokens == sum(len(e.tokens) for e in examples)
+    assert read.loss == pytest.approx(loss_by_hand(opened.model, examples, even), abs=1e-5)
 
 
 examples_of = st.lists(
@@ -253,7 +255,8 @@ def test_a_layout_holds_every_example_s_tokens(examples: list[Example], most_tok
             key = example.tokens[: end + 1]
             expected[key] = expected.get(key, 0) + 1
     assert found == expected
-    assert layout.weight == sum(expected.values())
+    assert layout.weight == layout.trained == sum(expected.values())
+    assert lay_out(examples, most_tokens, even=True).weight == pytest.approx(len(examples))
 
 
 def _ancestors(parents: list[int], place: int) -> int:
@@ -400,7 +403,7 @@ def test_the_pixels_count(vlm: Path, tmp_path: Path) -> None:
     opened = open_model(str(vlm), 4, "float32")
     reader = Reader(opened.tokenizer, opened.processor, most_tokens=500)
     examples: Any = reader.examples(read_triples(write_shown(tmp_path / "train.jsonl")))
-    one, other = (Losses(opened.model, reader).step([examples[n]], train=False)[0] for n in (0, 2))
+    one, other = (Losses(opened.model, reader).step([examples[n]], train=False).loss for n in (0, 2))
     assert examples[0].prompt == examples[2].prompt
     assert examples[0].response == examples[2].response
     assert abs(one - other) > 1e-4

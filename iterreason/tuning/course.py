@@ -92,10 +92,12 @@ _OTHERWISE = (
     (r"is there (an? .+)\?", r"does the image contain \1?"),
     (r"what color is the (.+)\?", r"what is the color of the \1?"),
     (r"what shape is the (.+)\?", r"what is the shape of the \1?"),
-    (r"is the (.+) (?:to the |on the )?left (?:side )?of the (.+)\?", r"is the \2 right of the \1?"),
-    (r"is the (.+) (?:to the |on the )?right (?:side )?of the (.+)\?", r"is the \2 left of the \1?"),
-    (r"is the (.+) (?:above|higher than|over) the (.+)\?", r"is the \2 below the \1?"),
-    (r"is the (.+) (?:below|lower than|under) the (.+)\?", r"is the \2 above the \1?"),
+    (r"is the (.+) (?:to|on) the (left|right) (?:side )?of the (.+)\?", r"is the \1 \2 of the \3?"),
+    (r"is the (.+) (left|right) of the (.+)\?", r"is the \1 to the \2 of the \3?"),
+    (r"is the (.+) above the (.+)\?", r"is the \1 higher than the \2?"),
+    (r"is the (.+) (?:higher than|over) the (.+)\?", r"is the \1 above the \2?"),
+    (r"is the (.+) below the (.+)\?", r"is the \1 lower than the \2?"),
+    (r"is the (.+) (?:lower than|under) the (.+)\?", r"is the \1 below the \2?"),
 )
 
 

@@ -96,8 +96,9 @@ def _second_look(scene: Scene, asked: Question) -> tuple[str, tuple[Question, ..
         return ("at least", (step,), ("1",)) if there else ("exactly", (step,), ("0",))
     if asked.kind == "relation":
         said = next(side for side, words in phrasings.RELATIONS.items() if any(f" {w} " in asked.text for w in words))
-        other = {"left": "right of", "right": "left of", "above": "below", "below": "above"}[said]
-        text = f"is the {plain_words(asked.about[1])} {other} the {plain}?"
+        # The same way round: a small reasoner that is to turn both the things and the word often turns one of them.
+        other = next(words for words in phrasings.RELATIONS[said] if f" {words} " not in asked.text)
+        text = f"is the {plain} {other} the {plain_words(asked.about[1])}?"
         return "again", (Question("relation", text, asked.answer),), ()
     if asked.kind == "check":
         field, value = next((f, v) for f in ("colour", "size", "shape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,29 +18,41 @@ from iterreason.tuning.token_trees import Example, Layout, Pack, lay_out
 PACK_TOKENS = 1024  # read at once; the attention mask grows with its square
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of reading examples: their mean loss, what they weigh in a mean over more, and counts of tokens."""
+
+    loss: float
+    weight: float
+    trained_tokens: int
+    read_tokens: int
+
+
 class Losses:
     """Computes losses of examples under a model; its gradients add up in the model's parameters.
 
     Text examples are packed into trees where the model has nothing but full attention. Others, and those with images,
-    are read one by one.
+    are read one by one. even: the mean is over responses, not over their tokens, so that a letter counts as much as a
+    paragraph.
     """
 
-    def __init__(self, model: Any, reader: Reader) -> None:
-        self._model, self._reader = model, reader
+    def __init__(self, model: Any, reader: Reader, *, even: bool = False) -> None:
+        self._model, self._reader, self._even = model, reader, even
         config = model.config.get_text_config()
         self.packs = set(get_layer_types_and_kwargs(config)[0]) == {"full_attention"}
         self._bool_masks = config._attn_implementation != "eager"
 
-    def step(self, examples: Sequence[Example] | Sequence[Pictured], *, train: bool) -> tuple[float, int, int]:
-        """The mean loss over the examples' response tokens, how many these are, and how many tokens were read.
+    def step(self, examples: Sequence[Example] | Sequence[Pictured], *, train: bool) -> Read:
+        """The mean loss over the examples' responses.
 
         train: add the mean loss's gradient to the parameters'.
         """
         with torch.set_grad_enabled(train):
             texts = [example for example in examples if isinstance(example, Example)]
             if texts and self.packs:
-                layout = lay_out(texts, PACK_TOKENS)
-                return self._packed(layout, train) / layout.weight, layout.weight, layout.read
+                layout = lay_out(texts, PACK_TOKENS, even=self._even)
+                loss = self._packed(layout, train) / layout.weight
+                return Read(loss, layout.weight, layout.trained, layout.read)
             return self._one_by_one(examples, train)
 
     # -------------------------------------------------------------- trees
@@ -107,19 +120,20 @@ class Losses:
 
     # -------------------------------------------------------------- one by one
 
-    def _one_by_one(self, examples: Sequence[Example] | Sequence[Pictured], train: bool) -> tuple[float, int, int]:
+    def _one_by_one(self, examples: Sequence[Example] | Sequence[Pictured], train: bool) -> Read:
         made = [self._inputs(example) for example in examples]
-        weight = sum(inputs["input_ids"].shape[1] - start for inputs, start in made)
+        lengths = [inputs["input_ids"].shape[1] - start for inputs, start in made]
+        weight = float(len(made) if self._even else sum(lengths))
         total, read = 0.0, 0
-        for tensors, start in made:
+        for (tensors, start), length in zip(made, lengths, strict=True):
             inputs = {name: value.to(self._model.device) for name, value in tensors.items()}
             ids = inputs["input_ids"]
             logits = self._model(**inputs, use_cache=False).logits[0, start - 1 : -1].float()
-            loss = cross_entropy(logits, ids[0, start:], reduction="sum")
+            loss = cross_entropy(logits, ids[0, start:], reduction="sum") / (length if self._even else 1)
             total, read = total + float(loss.detach()), read + ids.shape[1]
             if train:
                 torch.autograd.backward(loss / weight)
-        return total / weight, weight, read
+        return Read(total / weight, weight, sum(lengths), read)
 
     def _inputs(self, example: Example | Pictured) -> tuple[dict[str, Any], int]:
         if isinstance(example, Pictured):

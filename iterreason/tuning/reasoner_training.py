@@ -31,7 +31,7 @@ _UNHASHED = ("data", "validation", "save_every", "threads")  # what --resume may
 class Recipe:
     """Everything that decides the adapter; see `train_reasoner` for each.
 
-    steps: None for `epochs` times through the data. batch: conversations a step.
+    steps: None for `epochs` times through the data. batch: conversations a step. even: each response weighs the same.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Recipe:
     epochs: int = 1
     steps: int | None = None
     batch: int = 16
+    even: bool = False
     rate: float = 2e-4
     seed: int = 0
     most_tokens: int = 4096
@@ -71,11 +72,11 @@ class Prepared:
     data_hash: str
 
     def validation_loss(self) -> float:
-        """The mean loss over the validation set's response tokens."""
+        """The mean loss over the validation set's responses."""
         self.opened.model.eval()
         some = [self.validation[n : n + _AT_ONCE] for n in range(0, len(self.validation), _AT_ONCE)]
         parts = [self.losses.step(examples, train=False) for examples in some]
-        return sum(loss * weight for loss, weight, _ in parts) / sum(weight for _, weight, _ in parts)
+        return sum(part.loss * part.weight for part in parts) / sum(part.weight for part in parts)
 
 
 def train(
@@ -138,7 +139,7 @@ def _prepare(recipe: Recipe) -> Prepared:
     count = recipe.steps or recipe.epochs * -(-len(groups) // recipe.batch)
     steps = steps_of(groups, recipe.batch, count, recipe.seed)
     total = sha256(json.dumps([asdict(p.triple) for p in placed]).encode()).hexdigest()
-    return Prepared(opened, Losses(opened.model, reader), examples, steps, validation, total)
+    return Prepared(opened, Losses(opened.model, reader, even=recipe.even), examples, steps, validation, total)
 
 
 def _checkpoint(recipe: Recipe, prepared: Prepared, out: Path, resume: bool) -> str | None:
@@ -237,14 +238,18 @@ class _StepTrainer(Trainer):  # type: ignore[misc]  # transformers' types are no
         return SequentialSampler(self.train_dataset)  # the order was drawn with the steps
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """The gradient of a step's mean loss over all its response tokens."""
+        """The gradient of a step's mean loss over all its responses."""
         model.train()
         examples = [self._prepared.examples[n] for n in self._prepared.steps[int(inputs["number"])]]
-        loss, trained, read = self._prepared.losses.step(examples, train=True)
-        if not math.isfinite(loss):
-            raise ModelFailed(f"the loss became {loss}; take a lower --rate, or --precision float32")
-        self._watch.now = {"loss": loss, "trained_tokens": trained, "read_tokens": read}
-        return torch.tensor(loss, device=self.args.device)
+        read = self._prepared.losses.step(examples, train=True)
+        if not math.isfinite(read.loss):
+            raise ModelFailed(f"the loss became {read.loss}; take a lower --rate, or --precision float32")
+        self._watch.now = {
+            "loss": read.loss,
+            "trained_tokens": read.trained_tokens,
+            "read_tokens": read.read_tokens,
+        }
+        return torch.tensor(read.loss, device=self.args.device)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted."""

@@ -31,21 +31,24 @@ class Pack:
     """A forest of tokens to be read at once, after a shared prefix.
 
     parents: for each token, which of the pack's tokens it hangs on; -1: on the prefix's last.
-    depths: its distance from the beginning. wanted: (token before, token wanted, how often) of each trained token.
+    depths: its distance from the beginning. wanted: of each trained token, and the one before it, how much it weighs.
     """
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    wanted: dict[tuple[int, int], int] = field(default_factory=dict)
+    wanted: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def add(self, example: Example, skip: int, children: dict[tuple[int, int], int]) -> None:
-        """Hang an example's tokens from number `skip` on into the forest; `children`: (parent, token) to place."""
+    def add(self, example: Example, skip: int, children: dict[tuple[int, int], int], weight: float) -> None:
+        """Hang an example's tokens from number `skip` on into the forest; each that is trained on has this weight.
+
+        children: (parent, token) to place.
+        """
         parent = -1
         for depth in range(skip, len(example.tokens)):
             token = example.tokens[depth]
             if depth >= example.start:
-                self.wanted[parent, token] = self.wanted.get((parent, token), 0) + 1
+                self.wanted[parent, token] = self.wanted.get((parent, token), 0.0) + weight
             place = children.setdefault((parent, token), len(self.tokens))
             if place == len(self.tokens) and depth < len(example.tokens) - 1:  # nothing is asked of a last token
                 self.tokens.append(token)
@@ -58,14 +61,18 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A step's examples: the tokens that all begin with, and the forests that follow them."""
+    """A step's examples: the tokens that all begin with, and the forests that follow them.
+
+    trained: how many tokens are trained on, each as often as it stands in an example.
+    """
 
     prefix: tuple[int, ...]
     packs: tuple[Pack, ...]
+    trained: int
 
     @property
-    def weight(self) -> int:
-        """How many trained tokens the examples have, each as often as it stands in one."""
+    def weight(self) -> float:
+        """What the trained tokens weigh together."""
         return sum(sum(pack.wanted.values()) for pack in self.packs)
 
     @property
@@ -74,8 +81,11 @@ class Layout:
         return len(self.prefix) + sum(len(pack.tokens) for pack in self.packs)
 
 
-def lay_out(examples: Iterable[Example], most_tokens: int) -> Layout:
-    """Lay out the examples in packs of about `most_tokens`; those with a long common beginning come together."""
+def lay_out(examples: Iterable[Example], most_tokens: int, *, even: bool = False) -> Layout:
+    """Lay out the examples in packs of about `most_tokens`; those with a long common beginning come together.
+
+    even: each response weighs 1, however long it is; else each of its tokens does.
+    """
     ordered = sorted(examples, key=lambda example: (example.tokens, example.start))
     # In sorted order, what the first and the last share all share. Each response's first token hangs on a pack's token.
     shared = shared_length(ordered[0].tokens, ordered[-1].tokens)
@@ -87,9 +97,9 @@ def lay_out(examples: Iterable[Example], most_tokens: int) -> Layout:
         if packs[-1].tokens and len(packs[-1].tokens) + len(example.tokens) - max(known, skip) > most_tokens:
             packs.append(Pack())
             children = {}
-        packs[-1].add(example, skip, children)
+        packs[-1].add(example, skip, children, 1 / (len(example.tokens) - example.start) if even else 1.0)
         former = example
-    return Layout(ordered[0].tokens[:skip], tuple(packs))
+    return Layout(ordered[0].tokens[:skip], tuple(packs), sum(len(e.tokens) - e.start for e in ordered))
 
 
 def shared_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--epochs", type=int, default=1, metavar="N", help="times through the data (default: 1)")
     length.add_argument("--steps", type=int, metavar="N", help="optimiser steps, instead of epochs")
     add("--batch", type=int, default=16, metavar="N", help="conversations a step (default: 16)")
+    add("--even", action="store_true", help="weigh responses alike, not their tokens: a letter as much as a paragraph")
     add("--rate", type=float, default=2e-4, metavar="R", help="the highest learning rate (default: 2e-4)")
     add("--seed", type=int, default=0, metavar="N")
     add("--most-tokens", type=int, default=4096, metavar="N", help="of a triple; longer ones are refused")
