@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
 from iterreason.bench import counting
-from iterreason.errors import EpisodeFailed, IterReasonError, Misuse
+from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
 from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
 
@@ -188,7 +188,12 @@ def _replay(options: argparse.Namespace) -> int:
     console = _console(quiet=options.json)
     failed = False
     for trace in read_traces(options.trace):
-        result = trace.replay(named)
+        try:
+            result = trace.replay(named)
+        except NotRecorded as error:  # a session holds others behind one that was never ended
+            print(f"iterreason: {error}", file=sys.stderr)
+            failed = True
+            continue
         failed = failed or result.error is not None
         if options.json:
             print(json.dumps(result.to_json(), ensure_ascii=False))
