@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | report | export | calibrate | instruct | serve | policies …`.
+"""The command line: `iterreason ask | chat | replay | eval | report | export | calibrate | serve | policies …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
 from iterreason.bench import counting
+from iterreason.chat import command as chat
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
 from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
     ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
     ask.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
+
+    chat.add_command(commands, _add_models)
 
     replay = commands.add_parser("replay", help="a recorded episode again, without any model")
     replay.set_defaults(command=_replay)
