@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ def can_show() -> bool:
 @cache
 def _drawing() -> Callable[..., Any] | None:
     """What draws; it asks the terminal what that can do once it is imported, so nothing else may be reading then."""
+    # A terminal that does not tell the size of its cells gets the usual one; no word of it belongs on the screen.
+    logging.getLogger("textual_image").setLevel(logging.ERROR)
     try:
         from textual_image.renderable import Image as Drawn
     except ImportError:
