@@ -104,7 +104,8 @@ def _run(
     from iterreason.chat.work import Options, Work
 
     colour = "NO_COLOR" not in os.environ and not options.plain
-    console = Console(highlight=False, soft_wrap=True, no_color=not colour, force_terminal=None if lines else True)
+    styled = False if options.plain else None if lines else True
+    console = Console(highlight=False, soft_wrap=True, no_color=not colour, force_terminal=styled)
     kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed)
     shown = _Shown(console, style, pictures=not lines and style.unicode and colour)
     if lines:

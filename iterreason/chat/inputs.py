@@ -201,6 +201,13 @@ def _number(rest: str, low: int, high: int, what: str) -> int:
     return int(rest)
 
 
+def _look(rest: str) -> Input:
+    if (region := read_region(rest)) is None:
+        return LookAt(None)
+    # As fractions, the way a trace gives them back: a call's key tells 0 from 0.0.
+    return LookAt(Region(float(region.x0), float(region.y0), float(region.x1), float(region.y1)))
+
+
 def _stop(rest: str) -> Input:
     if not rest:
         return StopAt(None)
@@ -245,7 +252,7 @@ COMMANDS: Mapping[str, Command] = {
         lambda rest: Veto(_number(rest.strip("[]"), 1, 1_000_000, "the number of evidence")),
     ),
     "look": Command(
-        "REGION", f"look closer: {', '.join(NAMED)}, or x0,y0,x1,y1", lambda rest: LookAt(read_region(rest))
+        "REGION", f"look closer: {', '.join(NAMED)}, or x0,y0,x1,y1", _look
     ),
     "why": Command("", "the evidence behind the last verdict, and its weight", _nothing(Show("why"))),
     "memory": Command("", "all that is known, with numbers", _nothing(Show("memory"))),

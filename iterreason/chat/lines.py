@@ -18,7 +18,7 @@ def run_lines(shell: Shell, posted: Posted, prompt: str = "") -> int:
     prompt: shown before each line where a person types; a pipe has none, and there a Ctrl-C ends the program.
     """
     shell.go_on()
-    _until_idle(shell, posted)
+    run_until_idle(shell, posted)
     while not shell.leaving:
         try:
             line = input(prompt) if prompt else sys.stdin.readline()
@@ -32,11 +32,11 @@ def run_lines(shell: Shell, posted: Posted, prompt: str = "") -> int:
         if not prompt and not line:
             break
         shell.enter(line)
-        _until_idle(shell, posted, patient=bool(prompt))
+        run_until_idle(shell, posted, patient=bool(prompt))
     return 0 if prompt else shell.failed
 
 
-def _until_idle(shell: Shell, posted: Posted, *, patient: bool = False) -> None:
+def run_until_idle(shell: Shell, posted: Posted, *, patient: bool = False) -> None:
     """Show what happens until nothing runs; Ctrl-C stops what runs."""
     while shell.running is not None or not posted.empty():
         try:

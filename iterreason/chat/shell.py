@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import copyfile
 
 from iterreason.calls import Asked, Event, Looked, Note, Told, VerdictReached, Vetoed
-from iterreason.chat import inputs, screen
-from iterreason.chat.export import exported
+from iterreason.chat import inputs, screen, settings
 from iterreason.chat.screen import Style
 from iterreason.chat.session import Exchange, Session
-from iterreason.chat.store import SessionFile, read_session, state_line
+from iterreason.chat.store import SessionFile
 from iterreason.chat.work import Job, Running, Work
 from iterreason.display import Line, clean
 from iterreason.errors import Failure, IterReasonError, Misuse
-from iterreason.images import load_image
-from iterreason.policy import find_policy, shipped
 from iterreason.records import Question, Region, Result, Verdict
 from iterreason.trace import Trace
 
@@ -100,10 +96,10 @@ class Shell:
             note = Vetoed(typed.number)
         if note is None:
             self._waiting.append(typed)
-            self._say("after this question")
+            self.say("after this question")
         else:
             running.notes.append(note)
-            self._say("noted; the next round knows it")
+            self.say("noted; the next round knows it")
 
     def _now(self, typed: inputs.Input) -> None:
         session = self.session
@@ -116,35 +112,35 @@ class Shell:
             said = f"look at {'the whole image' if typed.region is None else 'a region'}"
             self._start(Job(session.problem(said), session, (Question("", region=typed.region),)))
         elif isinstance(typed, inputs.Tell):
-            self._step(session.told(typed.fact), "told", fact=typed.fact)
-            self._say(f"noted as [{self.session.memory.next_number - 1}]; /again answers the last question with it")
+            self.step(session.told(typed.fact), "told", fact=typed.fact)
+            self.say(f"noted as [{self.session.memory.next_number - 1}]; /again answers the last question with it")
         elif isinstance(typed, inputs.Veto):
-            self._step(session.vetoed(typed.number), "vetoed", number=typed.number)
-            self._say(f"[{typed.number}] is withdrawn")
+            self.step(session.vetoed(typed.number), "vetoed", number=typed.number)
+            self.say(f"[{typed.number}] is withdrawn")
             if self.session.last:
                 self._again()
         elif isinstance(typed, inputs.Again):
             self._again()
         elif isinstance(typed, inputs.Undo):
-            self._step(session.undone(), "undone")
-            self._say(f"taken back; {len(self.session.memory)} pieces of evidence are known")
+            self.step(session.undone(), "undone")
+            self.say(f"taken back; {len(self.session.memory)} pieces of evidence are known")
         elif isinstance(typed, inputs.UseImage):
-            self._image(typed.name)
+            settings.use_image(self, typed.name)
         elif isinstance(typed, inputs.Save):
-            self._save(Path(typed.path).expanduser())
+            settings.save(self, Path(typed.path).expanduser())
         elif isinstance(typed, inputs.Load):
-            self._load(Path(typed.path).expanduser())
+            settings.load(self, Path(typed.path).expanduser())
         elif isinstance(typed, inputs.Export):
-            self._export(typed)
+            settings.export(self, typed)
         else:
-            self._set(typed)
+            settings.set_up(self, typed)
 
     # -------------------------------------------------------------- questions
 
     def _reason(self, text: str) -> None:
         if asked := self.session.open_question:
             fact = f"{asked} {text}"
-            self._step(replace(self.session.told(fact), open_question=None), "told", fact=fact)
+            self.step(replace(self.session.told(fact), open_question=None), "told", fact=fact)
             self._again()
             return
         self._start(Job(self.session.problem(text), self.session))
@@ -158,12 +154,12 @@ class Shell:
         """Take up the question that a killed session left unanswered."""
         if (pending := self.pending) is not None:
             self.pending = None
-            self._say(f"going on with: {clean(pending.problem.question)}")
+            self.say(f"going on with: {clean(pending.problem.question)}")
             self._start(Job(pending.problem, self.session, pending.asked, pending))
 
     def _start(self, job: Job) -> None:
         self._before, self._looked = None, []
-        self._say("looking …" if job.asked else "thinking …")
+        self.say("looking …" if job.asked else "thinking …")
         self.running = self.work.start(job, self.file, self.happened, self.ended)
 
     def happened(self, events: tuple[Event, ...]) -> None:
@@ -217,99 +213,18 @@ class Shell:
             return False
         self._waiting.clear()
         self.work.stop(self.running)
-        self._say("stopping …")
+        self.say("stopping …")
         return True
 
-    # -------------------------------------------------------------- settings, images, files
-
-    def _set(self, typed: inputs.Input) -> None:
-        session = self.session
-        if isinstance(typed, inputs.UsePolicy) and not typed.name:
-            self.show(Line("look", f"  {name:<14} {find_policy(name).policy.description}") for name in shipped())
-            return
-        if isinstance(typed, inputs.UseModel) and not typed.role:
-            models = session.models
-            answerers = ", ".join(models.answerers) or "as configured"
-            self.show([Line("look", f"reasoner: {models.reasoner or 'as configured'}; answerer: {answerers}")])
-            return
-        if isinstance(typed, inputs.UsePolicy):
-            changed = session.step(policy=replace(session.policy, name=typed.name, stop=None, rounds=None))
-        elif isinstance(typed, inputs.StopAt):
-            if typed.threshold is None:
-                raise Misuse("nothing runs that could be stopped; /stop 0.8 sets how sure is enough")
-            changed = session.step(policy=replace(session.policy, stop=typed.threshold))
-        elif isinstance(typed, inputs.RoundsAtMost):
-            changed = session.step(policy=replace(session.policy, rounds=typed.number))
-        elif isinstance(typed, inputs.AskMe):
-            changed = session.step(ask_me=typed.on, open_question=None)
-        else:
-            assert isinstance(typed, inputs.UseModel), f"a setting, not {typed}"
-            models = session.models
-            new = replace(models, reasoner=typed.uris[0]) if typed.role == "reasoner" else None
-            changed = session.step(models=new or replace(models, answerers=typed.uris))
-        name = changed.policy.find().name  # a policy that cannot be is refused before it is taken
-        self._step(changed, "changed", **state_line(changed))
-        self._say(f"policy {name}" if not isinstance(typed, inputs.AskMe | inputs.UseModel) else "set")
-        self.work.prepare(self.session, self.fault)
-
-    def _image(self, name: str) -> None:
-        session = self.session
-        regions = tuple(dict.fromkeys(e.region for e in session.memory.standing if e.region))
-        if not name:
-            self.picture(session, regions)
-            return
-        names = [image.name for image in session.images]
-        if name == "all":
-            changed = session.viewing(tuple(range(len(session.images))))
-        elif name.isdigit() and not Path(name).exists():
-            if not 1 <= int(name) <= len(session.images):
-                raise Misuse(f"there is no image {name}; there are {len(session.images)}: {', '.join(names)}")
-            changed = session.viewing((int(name) - 1,))
-        elif name in names and not Path(name).exists():
-            changed = session.viewing((names.index(name),))
-        else:
-            path = Path(name).expanduser()
-            changed = session.with_image(load_image(path), str(path.resolve()))
-        if changed is not session:
-            self._step(changed, "changed", **state_line(changed))
-        self.picture(self.session, ())
-
-    def _step(self, changed: Session, kind: str, **values: object) -> None:
+    def step(self, changed: Session, kind: str, **values: object) -> None:
+        """Take a step, on disk first."""
         self.file.step(self.session, kind, **values)
         self.session = changed
 
-    def _save(self, path: Path) -> None:
-        if path.exists():
-            raise Misuse(f"{path} exists; a session is never written over another file. Name a new one")
-        if not self.file.path.exists():
-            raise Misuse("there is nothing to save yet; ask something first")
-        copyfile(self.file.path, path)
-        self._say(f"saved to {path}; go on from it with: iterreason chat --resume {path}")
-
-    def _load(self, path: Path) -> None:
-        session, pending = read_session(path, self.session.images)
-        file = SessionFile()
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(path, file.path)  # what is loaded stays as it is
-        self.file.close()
-        self.file, self.session, self.pending = file, session, pending
-        self._say(f"{len(session.exchanges)} questions, {len(session.memory)} pieces of evidence")
-        self.picture(session, ())
-        self.go_on()
-
-    def _export(self, typed: inputs.Export) -> None:
-        path = Path(typed.path or f"{self.file.path.stem}.{typed.form}").expanduser()
-        text = exported(self.session, typed.form)
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            raise Misuse(f"{path} exists; name another file") from None
-        self._say(f"written to {path}")
-
     # -------------------------------------------------------------- saying
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Say a line of the session's own."""
         self.show([Line("quiet", text)])
 
     def fault(self, error: IterReasonError) -> None:

@@ -62,7 +62,7 @@ async def run_terminal(shell: Shell, posting: Posting, *, vi: bool, colour: bool
         style=PromptStyle.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack" if colour else "noreverse"}),
         color_depth=None if colour else ColorDepth.MONOCHROME,
     )
-    with contextlib.redirect_stdout(StdoutProxy(sleep_between_writes=0.02, raw=True)) as output:  # type: ignore[type-var]
+    with contextlib.redirect_stdout(StdoutProxy(sleep_between_writes=0.02, raw=True)) as output:
         ticking = asyncio.ensure_future(_tick(shell))
         try:
             shell.work.prepare(shell.session, shell.fault)
