@@ -14,6 +14,8 @@ from iterreason.records import Evidence, Image, Question, Region, Retraction, Ve
 Role = Literal["system", "user", "assistant"]
 Purpose = Literal["generation", "readout", "reask", "look"]
 DEADLINE = "deadline"  # the error of a call that the episode's time budget cut off
+STOPPED = "stopped"  # the error of a call that a person cut off; its turn comes back with the note `Stopped`
+CUT_OFF = (DEADLINE, STOPPED)
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode  # nothing in it refers to itself

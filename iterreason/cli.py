@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | report | export | calibrate | instruct | serve | policies …`.
+"""The command line: `iterreason ask | chat | replay | eval | report | export | calibrate | serve | policies …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
 from iterreason.bench import counting
-from iterreason.errors import EpisodeFailed, IterReasonError, Misuse
+from iterreason.chat import command as chat
+from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
 from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
 
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
     ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
     ask.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
+
+    chat.add_command(commands, _add_models)
 
     replay = commands.add_parser("replay", help="a recorded episode again, without any model")
     replay.set_defaults(command=_replay)
@@ -188,7 +191,12 @@ def _replay(options: argparse.Namespace) -> int:
     console = _console(quiet=options.json)
     failed = False
     for trace in read_traces(options.trace):
-        result = trace.replay(named)
+        try:
+            result = trace.replay(named)
+        except NotRecorded as error:  # a session holds others behind one that was never ended
+            print(f"iterreason: {error}", file=sys.stderr)
+            failed = True
+            continue
         failed = failed or result.error is not None
         if options.json:
             print(json.dumps(result.to_json(), ensure_ascii=False))

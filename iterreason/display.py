@@ -17,7 +17,7 @@ from iterreason.calls import (
     VerdictReached,
 )
 from iterreason.memory import contradictions
-from iterreason.records import Evidence, Problem, Result, Retraction, Usage, Verdict
+from iterreason.records import ONLY_LOOKED, Evidence, Problem, Result, Retraction, Usage, Verdict
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -112,7 +112,7 @@ def ending_lines(result: Result) -> Iterator[Line]:
         yield Line("trouble", f"error: {clean(result.error)}")
     elif result.answer is not None:
         yield Line("answer", f"answer: {clean(result.answer)}{_sure(result)}")
-    else:
+    elif result.stop_reason != ONLY_LOOKED:
         guess = f"; best guess: {clean(result.best_guess)}" if result.best_guess else ""
         yield Line("answer", f"no answer: not sure enough{_sure(result)}{guess}")
         if result.next_question:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from iterreason.calls import DEADLINE, Call, Reply, Returned, Turn
+from iterreason.calls import DEADLINE, STOPPED, Call, Reply, Returned, Turn
 from iterreason.driver import OnEvents, OnReturned, RecordedTurn, drive
 from iterreason.errors import IterReasonError
 from iterreason.loop import episode
@@ -31,19 +31,22 @@ class Engine:
         self._models = models
         self.concurrency = concurrency
 
-    async def make(self, turn: Turn) -> Returned:
-        """Make all calls of a turn at once; what outlasts the episode's time budget comes back as `deadline`."""
+    async def make(self, turn: Turn, *, stop: asyncio.Event | None = None) -> Returned:
+        """Make all calls of a turn at once; what outlasts the episode's time budget comes back as `deadline`.
+
+        stop: once it is set, what is still under way comes back as `stopped`.
+        """
         began = time.perf_counter()
         tasks = [asyncio.ensure_future(self._complete(call)) for call in turn.calls]
         try:
-            await asyncio.wait(tasks, timeout=turn.seconds_left)
+            await _settled(tasks, turn.seconds_left, stop)
         finally:
             late = [task for task in tasks if not task.done()]
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         elapsed = time.perf_counter() - began
-        cut = Reply(error=DEADLINE, seconds=elapsed)
+        cut = Reply(error=STOPPED if stop and stop.is_set() else DEADLINE, seconds=elapsed)
         return Returned(tuple(cut if task in late else task.result() for task in tasks), elapsed)
 
     async def _complete(self, call: Call) -> Reply:
@@ -122,6 +125,19 @@ async def as_each_ends(work: Iterable[Coroutine[Any, Any, T]], at_most: int) -> 
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _settled(tasks: Sequence[asyncio.Task[Reply]], seconds: float | None, stop: asyncio.Event | None) -> None:
+    """Wait until all are done, the time is up, or somebody stops them."""
+    if stop is None:
+        await asyncio.wait(tasks, timeout=seconds)
+        return
+    stopped, done = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(asyncio.wait(tasks))
+    try:
+        await asyncio.wait((stopped, done), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in (stopped, done):
+            waiting.cancel()
 
 
 def collect_rarely() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from iterreason import calls
 from iterreason.calls import Call, Reply
 from iterreason.memory import contradicts
-from iterreason.records import Evidence, Question
+from iterreason.records import Evidence, Question, Retraction
 from iterreason.state import Ended, State, Steps
 
 CallFor = Callable[[State, Question, int], Call]
@@ -27,7 +27,7 @@ def second_looks(state: State, looks: Sequence[Question], call_for: CallFor, lea
         wanted = [call_for(state, question, place) for question in looks]
         replies = yield from state.make(wanted)
         for question, call, reply in zip(looks, wanted, replies, strict=True):
-            if reply.error != calls.DEADLINE:
+            if reply.error not in calls.CUT_OFF:
                 learn(state, question, call, reply)
         if state.ending:
             raise Ended(state.ending)
@@ -50,6 +50,22 @@ def in_doubt(state: State, found: Evidence | None) -> bool:
     weight = state.plan.reliability.weight(found.model, found.question)
     sure = found.probability is not None and found.probability * weight >= below
     return (below > 0 and not sure) or contradicts(state.memory, found, state.plan.same)
+
+
+def vetoed(state: State, question: Question) -> bool:
+    """Whether a person withdrew what was said to this question; the reasoner then finds so among its evidence.
+
+    The same model would say the same again, and the veto would be lost.
+    """
+    same, place = state.plan.same, (question.image, question.region)
+    withdrawn = {e.number for e in state.memory.entries if isinstance(e, Retraction) and e.by == "person"}
+    before = [e for e in state.memory.evidence if e.kind == "answer" and (e.image, e.region) == place]
+    again = [e for e in before if e.number in withdrawn and same(e.question, question.text)]
+    if question.use or not again:
+        return False
+    why = f"a person withdrew the answer, [{again[-1].number}]; ask something else"
+    state.add("error", question.text, why, None, "", question)
+    return True
 
 
 def _said(state: State, question: Question, model: str) -> Evidence | None:

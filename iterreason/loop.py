@@ -13,17 +13,15 @@ from typing import TypeVar
 from iterreason import calls, prompts
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
 from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes, majority
-from iterreason.errors import BadProblem
 from iterreason.folding import match_choice
-from iterreason.looking import second_looks
+from iterreason.looking import second_looks, vetoed
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
 from iterreason.planning import planned
-from iterreason.policy import DIRECT_ESTIMATORS
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
+from iterreason.starting import direct_verdict, first_looks
 from iterreason.state import Ended, State, Steps
-from iterreason.tools.spec import first_use
 from iterreason.tools.uses import learn_use, refused, use_call
 
 Episode = Generator[Turn, Returned, Result]
@@ -42,7 +40,7 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
     state = State(problem, plan, known_before(start), seed)
     error = None
     try:
-        yield from _look_first(state)
+        yield from look(state, first_looks(state))
         reason = yield from _rounds(state)
     except Ended as end:
         reason, error = end.reason, end.error
@@ -55,10 +53,10 @@ def _rounds(state: State) -> Steps[str]:
     for number in range(1, state.policy.rounds.max + 1):
         state.begin(number)
         if state.policy.plan.steps:
-            yield from planned(state, _generate, _look)
+            yield from planned(state, _generate, look)
         else:
             questions = yield from _ask(state)
-            yield from _look(state, questions)
+            yield from look(state, questions)
         verdict = yield from _conclude(state)
         if reason := state.close(verdict):
             return reason
@@ -81,7 +79,7 @@ def _ask(state: State) -> Steps[tuple[Question, ...]]:
     new = _new(state, asked)
     if new:
         state.events.append(calls.QuestionsAsked(state.number, new))
-    return tuple(question for question in new if not refused(state, question))
+    return tuple(question for question in new if not (refused(state, question) or vetoed(state, question)))
 
 
 def _new(state: State, asked: Sequence[Question]) -> tuple[Question, ...]:
@@ -103,22 +101,7 @@ def _separate(state: State, step: str) -> Prompt:
 # ------------------------------------------------------------------ look
 
 
-def _look_first(state: State) -> Steps[None]:
-    """The looks before the first round: a caption of each image, the question itself."""
-    first, images = state.policy.look.first, range(len(state.problem.images))
-    looks = [Question("", image) for image in images if "caption" in first]
-    before = [spec for spec in state.plan.tools if spec.name in state.policy.tools.first]
-    looks += [first_use(spec, image) for image in images for spec in before]
-    if "question" in first and len(images) == 1:
-        looks.append(Question(state.problem.question.strip()))
-    elif state.plan.confidence in DIRECT_ESTIMATORS:
-        raise BadProblem(
-            f"policy '{state.plan.named.name}' asks one image the question itself; the problem has {len(images)}"
-        )
-    yield from _look(state, looks)
-
-
-def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
+def look(state: State, questions: Sequence[Question]) -> Steps[None]:
     """Put questions to the answerer, all at once; what it says becomes evidence. Where it is in doubt, ask the next."""
     looks = (*questions, *state.wanted)
     state.wanted.clear()
@@ -127,7 +110,7 @@ def _look(state: State, questions: Sequence[Question]) -> Steps[None]:
     made = [use_call(state, question) if question.use else _look_call(state, question, 0) for question in looks]
     replies = yield from state.make(made)
     for question, call, reply in zip(looks, made, replies, strict=True):
-        if reply.error != calls.DEADLINE:
+        if reply.error not in calls.CUT_OFF:
             _learn(state, question, call, reply)
     if state.ending:
         raise Ended(state.ending)
@@ -191,7 +174,7 @@ def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
 def _conclude(state: State) -> Steps[Verdict]:
     """The verdict of this round, with the policy's confidence in it."""
     if state.policy.verdict_by == "answerer":
-        verdict = _direct_verdict(state)
+        verdict = direct_verdict(state)
     else:
         prompt = _separate(state, "conclude") if state.policy.layout == "separate" else _grown(state)
         schema = verdict_schema(state.problem, state.plan, state.number)
@@ -219,20 +202,6 @@ def _grown(state: State) -> Prompt:
     return prompts.evidence_prompt(state.prompt, state.plan, added, state.number, state.problem.images)
 
 
-def _direct_verdict(state: State) -> Verdict:
-    """What the answerers, asked directly, come to; it cites those that say so."""
-    asked = state.problem.question.strip()
-    said = [e for e in state.memory.evidence if e.question == asked]
-    answered = [e for e in said if e.number in state.directs]
-    if not answered and said[-1].kind == "error":
-        raise Ended("error", f"the answerer failed: {said[-1].answer}")
-    if not answered:
-        text = prompts.one_line(said[-1].answer, 60)
-        raise Ended("error", f"the answerer's reply {text!r} is none of: {', '.join(state.problem.choices)}")
-    answer = answered[0].answer if len(answered) == 1 else state.direct[0].answer
-    return Verdict(answer, cites=tuple(e.number for e in answered if state.plan.same(e.answer, answer)))
-
-
 def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]) -> Steps[tuple[T, str]]:
     """Have the reasoner write a reply and read it; one that cannot be read is shown to it, once."""
     sampling = Sampling(state.policy.reasoner.temperature, state.policy.reasoner.max_tokens, seed=state.seed)
@@ -253,7 +222,7 @@ def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T
 
 def _reasoner(state: State, call: Call) -> Steps[Reply]:
     (reply,) = yield from state.make([call])
-    if reply.error == calls.DEADLINE and state.ending:
+    if reply.error in calls.CUT_OFF and state.ending:
         raise Ended(state.ending)
     if reply.error and reply.error.startswith("context:"):
         raise Ended("budget: context")

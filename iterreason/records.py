@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MAX_QUESTION_CHARS = 4_000
 MAX_CONTEXT_CHARS = 20_000
 MAX_CHOICES = 26  # a letter for each
+ONLY_LOOKED = "a person only asked to look"  # the stop reason of an episode that was to conclude nothing
 
 EvidenceKind = Literal["caption", "answer", "found", "told", "error"]
 
@@ -276,7 +277,7 @@ class Result:
     @property
     def abstained(self) -> bool:
         """Whether the episode ended in order but its answer was not sure enough to give."""
-        return self.answer is None and self.error is None
+        return self.answer is None and self.error is None and self.stop_reason != ONLY_LOOKED
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values (no pixels)."""

@@ -1,8 +1,9 @@
 """Traces: the complete record of an episode as JSON lines; enough to replay it with no model at all.
 
 A file of one episode: a line for what it began with, a line for each turn, a line for the result, each on disk before
-the next call is made. A file of many: a whole episode on each line. Messages and schemas are written once and then
-referred to, so that a trace stays linear in rounds. Images are named by sha256. Nothing in it is secret.
+the next call is made. A session: such episodes one after the other, and between them lines of its own that a replay
+passes over. A file of many: a whole episode on each line. Messages and schemas are written once and then referred to,
+so that a trace stays linear in rounds. Images are named by sha256. Nothing in it is secret.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from iterreason import calls
 from iterreason._version import __version__
+from iterreason.asked import looks
 from iterreason.calls import Call, Message, Note, Prompt, Reply, Returned, Turn, View
 from iterreason.driver import OnEvents, RecordedTurn, drive_recorded
 from iterreason.errors import BadTrace, NotRecorded
 from iterreason.folding import same_text
-from iterreason.loop import episode
+from iterreason.loop import Episode, episode
 from iterreason.memory import Memory, SameText
 from iterreason.plan import Plan
 from iterreason.policy import NamedPolicy, read_policy
-from iterreason.records import Image, Problem, Result
+from iterreason.records import Image, Problem, Question, Result
 from iterreason.reliability import from_json
 from iterreason.tools.spec import ToolSpec
 
@@ -35,7 +37,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What an episode began with, and the turns made so far. `finished`: whether its result was recorded."""
+    """What an episode began with, and the turns made so far. `finished`: whether its result was recorded.
+
+    asked: what a person only wanted looked at, in an episode that concludes nothing.
+    """
 
     problem: Problem
     plan: Plan
@@ -44,6 +49,13 @@ class Trace:
     turns: tuple[RecordedTurn, ...] = ()
     finished: bool = False
     same: str = ""
+    asked: tuple[Question, ...] = ()
+
+    def episode(self, plan: Plan) -> Episode:
+        """The recorded episode from its start, under this plan."""
+        if self.asked:
+            return looks(self.problem, plan, self.asked, start=self.start, seed=self.seed)
+        return episode(self.problem, plan, start=self.start, seed=self.seed)
 
     def replay(
         self,
@@ -61,7 +73,7 @@ class Trace:
             raise NotRecorded(f"the episode was recorded with the comparison '{self.same}'; replay it with same=…")
         plan = self.plan.with_policy(named) if named else self.plan
         plan = replace(plan, same=same) if same else plan
-        return drive_recorded(episode(self.problem, plan, start=self.start, seed=self.seed), self.turns, on_events)
+        return drive_recorded(self.episode(plan), self.turns, on_events)
 
 
 # ------------------------------------------------------------------ records to JSON
@@ -86,10 +98,12 @@ def plain(value: Any) -> Any:
 class TraceWriter:
     """Turns one episode into JSON lines, remembering which messages and schemas were written."""
 
-    def __init__(self, problem: Problem, plan: Plan, start: Memory, seed: int | None) -> None:
+    def __init__(
+        self, problem: Problem, plan: Plan, start: Memory, seed: int | None, asked: tuple[Question, ...] = ()
+    ) -> None:
         self._written: set[str] = {calls.EMPTY_PROMPT.digest}
         self._schemas: dict[str, int] = {}  # by their text as called with, and as written
-        self._began = Trace(problem, plan, start, seed)
+        self._began = Trace(problem, plan, start, seed, asked=asked)
         self.begin = {
             "trace": SCHEMA_VERSION,
             "iterreason": __version__,
@@ -104,7 +118,7 @@ class TraceWriter:
             "all_rounds": plan.all_rounds,
             "reliability": plan.reliability.to_json(),
             "same": "" if plan.same is same_text else getattr(plan.same, "__qualname__", "of the caller's own"),
-        }
+        } | ({"asked": plain(asked)} if asked else {})
 
     def turn(self, turn: Turn, returned: Returned) -> dict[str, Any]:
         """The line of one turn."""
@@ -236,15 +250,22 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def read_traces(path: Path) -> Iterator[Trace]:
     """The episodes of a trace file, one by one; a torn last line is left out. Raises BadTrace."""
-    lines = read_lines(path)
+    lines = ((number, line) for number, line in read_lines(path) if "session" not in line)
     first = next(lines, None)
     if first is None or "trace" not in first[1]:
         raise BadTrace(f"{path} is not a trace: its first line does not say 'trace'")
-    if "turns" not in first[1]:
-        yield _read(path, first[0], first[1], [line for _, line in lines])
+    if "turns" in first[1]:
+        for number, line in (first, *lines):
+            yield parse_episode(line, path, number)
         return
-    for number, line in (first, *lines):
-        yield parse_episode(line, path, number)
+    number, begin, rest = *first, list[dict[str, Any]]()
+    for place, line in lines:
+        if "trace" in line:
+            yield _read(path, number, begin, rest)
+            number, begin, rest = place, line, []
+        else:
+            rest.append(line)
+    yield _read(path, number, begin, rest)
 
 
 def parse_episode(line: dict[str, Any], where: Path, number: int = 1) -> Trace:
@@ -301,6 +322,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])
+        trace = replace(trace, asked=tuple(_adapter(Question).validate_python(q) for q in begin.get("asked", ())))
         turns = tuple(_turn(line) for line in rest if "calls" in line)
     except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error

@@ -14,7 +14,7 @@ from iterreason.loop import episode
 from iterreason.memory import EMPTY
 from iterreason.plan import resolve
 from iterreason.policy import NamedPolicy, read_policy
-from iterreason.records import Exemplar, Problem, Question, Region
+from iterreason.records import Exemplar, Problem, Question, Region, Retraction
 
 ONE = "min = 1"  # for episodes that are to end in their first round
 
@@ -373,7 +373,9 @@ def test_a_follow_up_starts_from_what_is_known():
     second = Script([verdict("yes", "is it red?")], scored(0.6, 0.4))
     result = second.play(episode(problem("Is it a fire engine?"), plan(min=ONE), start=known))
     assert result.stop_reason == "dry: no new question"
-    assert "[3] is it red? yes" in second.calls[2].prompt.messages[-1].text
+    assert second.purposes[0] == "look"
+    assert [c.look.question for c in second.calls if c.look] == ["Is it a fire engine?"]
+    assert "[3] is it red? yes" in second.calls[1].prompt.messages[-1].text
 
 
 def test_the_same_question_is_put_only_once():
@@ -445,8 +447,8 @@ def test_evidence_from_an_earlier_episode_is_of_no_round_of_this_one():
     known = first.play(episode(problem(), plan())).memory
     second = Script([verdict("yes", "is it blue?"), verdict("yes")], scored(0.6, 0.4))
     result = second.play(episode(problem("Is it a fire engine?"), plan(), start=known))
-    assert [e.round for e in result.memory.evidence] == [0, 0, 0, 0, 0, 2]
-    assert [r.evidence for r in result.rounds] == [(), (6,)]
+    assert [e.round for e in result.memory.evidence] == [0, 0, 0, 0, 2]
+    assert [r.evidence for r in result.rounds] == [(), (5,)]
 
 
 def test_a_verdict_that_was_paid_for_is_kept():
@@ -530,3 +532,28 @@ def test_the_comparison_can_be_replaced():
     script = Script([verdict("yes", "is it red?", "was it ever red?", "is it blue?"), verdict("yes")], scored(0.6, 0.4))
     script.play(episode(problem(), loose))
     assert [c.look.question for c in script.turns[3].calls if c.look] == ["is it red?", "is it blue?"]
+
+
+def test_a_question_known_before_counts_as_the_direct_answer():
+    """The direct answer of an earlier episode is taken from the memory, with its probability, not looked at again."""
+    named = policy("evidence", confidence='confidence = ["agreement"]', min=ONE)
+    fitted = resolve(named, ABLE, [ABLE])
+    first = Script([verdict("yes")], look=lambda question: said("yes", 0.7))
+    known = first.play(episode(problem(choices=()), fitted)).memory
+    second = Script([verdict("yes")])
+    result = second.play(episode(problem(choices=()), fitted, start=known))
+    assert second.purposes == ["generation"]
+    assert result.confidence == pytest.approx(0.7)
+
+
+def test_what_a_person_withdrew_is_not_asked_again():
+    """The same model would say the same: the reasoner is told so, and a policy that only looks has no answer."""
+    first = Script([verdict("yes", "is it red?"), verdict("yes")], scored(0.6, 0.4))
+    known = first.play(episode(problem(), plan(min=ONE))).memory.plus(Retraction(2, "person"), Retraction(3, "person"))
+    again = Script([verdict("yes", "is it red?"), verdict("no")], scored(0.6, 0.4))
+    result = again.play(episode(problem(), plan(), start=known))
+    assert not [c for c in again.calls if c.look]
+    assert "a person withdrew the answer, [3]" in again.calls[-2].prompt.messages[-1].text
+    assert result.memory[4].kind == "error"
+    direct = Script([])
+    assert direct.play(episode(problem(), plan("direct"), start=known)).abstained
