@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | replay | eval | report | export | calibrate | what-if | instruct | serve | policies …`.
+"""The command line: `iterreason ask | replay | eval | report | export | calibrate | what-if | serve …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """

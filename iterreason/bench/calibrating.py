@@ -48,7 +48,7 @@ class Promise:
 
 
 def calibrate(run: Recorded, wanted: Promise, command: str = "") -> CalibrationFile:
-    """Find and test the rule; raises BadRun where the run is too small or unfit, Failure where no rule keeps the risk."""
+    """Find and test the rule; raises BadRun where the run is too small or unfit, Failure where none keeps the risk."""
     drawn = sample(run, SEED)
     places = range(len(drawn.rows))
     cut = order_share(places, wanted.split) if len(places) > 1 else 0
@@ -63,25 +63,26 @@ def calibrate(run: Recorded, wanted: Promise, command: str = "") -> CalibrationF
 def _check_size(run: Recorded, images: int, tested_on: int, wanted: Promise) -> None:
     needed = answers_needed(wanted.risk, wanted.delta)
     if tested_on < needed:
-        whole = -(-needed * images // max(tested_on, 1)) if tested_on else 2 * needed
+        whole = -(-needed * images // tested_on) if tested_on else 2 * needed
         raise BadRun(
-            f"{run.run.folder} has {len(run.rows)} problems about {images} images, and {tested_on} would test the rules:"
-            f" too few. Risk {wanted.risk:g} at delta {wanted.delta:g} takes at least {needed} answers without a mistake,"
-            f" so at least {whole} images (one problem an image counts), and more where some answers are wrong or kept back"
+            f"{run.run.folder} has {len(run.rows)} problems about {images} images, and {tested_on} would test the"
+            f" rules: too few. Risk {wanted.risk:g} at delta {wanted.delta:g} takes at least {needed} answers"
+            f" without a mistake, so at least {whole} images (one problem an image counts), and more where some answers are"
+            " wrong or kept back"
         )
 
 
 def _none_holds(run: Recorded, found: Certified, wanted: Promise, images: int) -> str:
     if not found.sequence:
         return (
-            f"{run.run.folder}: the {images - found.n} problems that propose the rules have no answer with a confidence;"
-            " nothing is written. Record a run of a policy that gives one"
+            f"{run.run.folder}: the {images - found.n} problems that propose the rules have no answer with a"
+            " confidence; nothing is written. Record a run of a policy that gives one"
         )
     first = found.sequence[0]
     told = (
         f"{run.run.folder}: no rule is shown to keep the risk at {wanted.risk:g}; nothing is written. The safest,"
-        f" {rule_text(first.rule)}, gave {first.answered} answers on {found.n} problems, {first.wrong} of them wrong; that"
-        f" shows a risk of at most {first.upper:.3f}"
+        f" {rule_text(first.rule)}, gave {first.answered} answers on {found.n} problems, {first.wrong} of them"
+        f" wrong; that shows a risk of at most {first.upper:.3f}"
     )
     share = first.wrong / first.answered if first.answered else 1.0
     more = problems_needed(share, first.answered / found.n, wanted.risk, wanted.delta)

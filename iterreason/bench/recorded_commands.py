@@ -53,7 +53,10 @@ def add_commands(commands: Any) -> None:
 
 def _calibrate(options: argparse.Namespace) -> int:
     if options.answerers == (options.risk is not None):
-        raise Misuse("say what to learn, one at a time: iterreason calibrate RUN --risk 0.1, or RUN --answerers")
+        raise Misuse(
+            "say what to learn, one at a time: iterreason calibrate RUN --risk 0.1, or"
+            " iterreason calibrate RUN --answerers"
+        )
     if options.answerers:
         for name in ("delta", "split", "probability"):
             if getattr(options, name) is not None:
@@ -111,19 +114,19 @@ def _told(file: CalibrationFile) -> list[str]:
     rounds = f"{rule.round} round{'s' if rule.round > 1 else ''}"
     lines = [
         f"{file.problems} problems about {file.images} images: one an image is used (seed {file.seed}),"
-        f" {file.ordered_on} to order the rules, {file.tested_on} to test them; {file.errors} ended in an error and count"
-        " as not answered",
+        f" {file.ordered_on} to order the rules, {file.tested_on} to test them; {file.errors} ended in an error and"
+        " count as not answered",
         f"stop at confidence ≥ {rule.confident:.4g}, after {rounds} in any case; with less confidence give no answer",
-        f"tested: {file.answered} of {file.tested_on} answered, {file.wrong} of them wrong; risk at most {file.upper:.3f}"
-        f" (Clopper–Pearson, one-sided, {1 - rule.delta:.0%})",
+        f"tested: {file.answered} of {file.tested_on} answered, {file.wrong} of them wrong; risk at most"
+        f" {file.upper:.3f} (Clopper–Pearson, one-sided, {1 - rule.delta:.0%})",
         f"promise: at most {rule.risk:g} of the answers given are wrong, with probability {1 - rule.delta:g} over the"
         " problems tested on, for problems like these, one an image",
     ]
     if fitted := file.cross_fitted:
         lines.append(
-            f"probability ({rule.probability.method if rule.probability else ''}), cross-fitted on {fitted.n} problems in"
-            f" {fitted.folds} folds: Brier {fitted.brier[0]:.3f} → {fitted.brier[1]:.3f}, ECE {fitted.ece[0]:.3f} →"
-            f" {fitted.ece[1]:.3f}"
+            f"probability ({rule.probability.method if rule.probability else ''}), cross-fitted on {fitted.n} problems"
+            f" in {fitted.folds} folds: Brier {fitted.brier[0]:.3f} → {fitted.brier[1]:.3f}, ECE {fitted.ece[0]:.3f}"
+            f" → {fitted.ece[1]:.3f}"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Fitting what a confidence is worth as a probability: isotonic, Platt's or temperature scaling, checked by cross-fitting.
+"""Fitting what a confidence is worth as a probability: isotonic, Platt's, or a temperature; checked by cross-fitting.
 
 Source: Zadrozny and Elkan, KDD 2002 (isotonic); Platt, 1999 (a logistic of the log odds); Guo, Pleiss, Sun and
 Weinberger, ICML 2017 (temperature). scikit-learn fits all three.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -42,7 +43,7 @@ class Curve:
             raise ValueError(
                 f"probability: isotonic wants as many x as y, at least one, not {points} and {len(self.y)}"
             )
-        if any(a > b for axis in (self.x, self.y) for a, b in zip(axis, axis[1:], strict=False)):
+        if any(a > b for axis in (self.x, self.y) for a, b in pairwise(axis)):
             raise ValueError("probability: x and y must not fall")
         if not (math.isfinite(self.slope) and math.isfinite(self.offset)):
             raise ValueError("probability: slope and offset must be finite")
@@ -72,7 +73,7 @@ class Calibrated:
     """A tested rule, in place of a policy's own `confident` and `abstain_below`.
 
     confident, round: stop once the confidence is at least this, and after so many rounds in any case; an answer of less
-        confidence is not given. risk, delta: at most this share of the answers given is wrong, with probability at least
+        confidence is not given. risk, delta: at most this share of the answers is wrong, with probability at least
         1 - delta over the problems that the rule was tested on.
     base: the sha256 of the policy's text without this. estimator, models, tools, reliability: what it was tested with.
     probability: what a confidence is worth at the end of an episode.

@@ -1,8 +1,8 @@
 """Learn, then test: which rules keep the risk, found so that the chosen one fails to with probability at most delta.
 
-Source: Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then test", arXiv 2110.01052 (fixed-sequence testing; the
-p-value here is the exact binomial one of selective risk); the order is that of Pareto testing (Laufer-Goldshtein, Fisch,
-Barzilay and Jaakkola, arXiv 2210.07913).
+Source: Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then test", arXiv 2110.01052 (fixed-sequence testing; its
+p-value is the exact binomial one of selective risk here); the order is that of Pareto testing (Laufer-Goldshtein,
+Fisch, Barzilay and Jaakkola, arXiv 2210.07913).
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ def _test(paths: Paths, rule: Rule, risk: float, delta: float) -> Tested:
 
 
 def ordered(paths: Paths, risk: float) -> tuple[Rule, ...]:
-    """The rules to test, the safest first: those that no other one beats in both safety and answers, on these episodes."""
+    """The rules to test, the safest first: those that no other beats in both safety and answers, on these episodes."""
     import numpy as np
 
-    rules, given, wrong = list[Rule](), list[Floats](), list[Floats]()
+    rules, given, wrong = list[Rule](), list[Any](), list[Any]()
     for rounds in range(1, paths.rounds + 1):
         thresholds = grid(paths, rounds)
         found = answers(paths, thresholds, rounds)
@@ -137,7 +137,7 @@ def ordered(paths: Paths, risk: float) -> tuple[Rule, ...]:
 
 
 def grid(paths: Paths, rounds: int) -> tuple[float, ...]:
-    """Thresholds between the confidences met in so many rounds, at most 50, in (0, 1); each parts what differs, never ties."""
+    """At most 50 thresholds, in (0, 1), between the confidences met in so many rounds; ties are never parted."""
     import numpy as np
 
     met = paths.confidence[:, :rounds]

@@ -46,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ByRound:
-    """If every episode were stopped after so many rounds and had to answer: accuracy, and what it had cost on average."""
+    """If every episode had to answer after so many rounds: accuracy, and what it had cost on average."""
 
     round: int
     accuracy: stats.Estimate
@@ -57,7 +57,7 @@ class ByRound:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The outcomes, the recorded one first; and the anytime curve, and what each round helped and hurt, of the record."""
+    """The outcomes, the recorded one first; the record's anytime curve, and what each of its rounds helped and hurt."""
 
     run: Recorded
     outcomes: tuple[Outcome, ...]
@@ -66,7 +66,7 @@ class WhatIf:
 
 
 def what_if(run: Recorded, wanted: Sequence[Setting]) -> WhatIf:
-    """Replay a run under each setting. Raises NotRecorded, which names the setting, the problem and the first missing call.
+    """Replay a run under each setting. Raises NotRecorded, which names setting, problem and the first missing call.
 
     Raises Failure where the run as recorded is not reproduced to the bit: then nothing else could be trusted either.
     """
@@ -75,8 +75,8 @@ def what_if(run: Recorded, wanted: Sequence[Setting]) -> WhatIf:
         rows = tuple(_row(run, row, setting) for row in run.rows)
         if setting.policy is None and (wrong := next((r for r, o in zip(rows, run.rows, strict=True) if r != o), None)):
             raise Failure(
-                f"{run.run.folder}: problem '{wrong.id}' does not replay as it was recorded; the run was made by another"
-                " version of iterreason. Record it again"
+                f"{run.run.folder}: problem '{wrong.id}' does not replay as it was recorded; the run was made by"
+                " another version of iterreason. Record it again"
             )
         outcomes.append(outcome(setting, rows))
     return WhatIf(run, tuple(outcomes), by_round(run), stats.helped_hurt(run.rows))

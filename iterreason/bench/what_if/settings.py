@@ -65,8 +65,8 @@ def _setting(
         if limit is not None:
             if not policy.rounds.min <= limit <= policy.rounds.max:
                 raise Misuse(
-                    f"--rounds {limit}: policy '{base.name}' may stop after {policy.rounds.min} rounds at the earliest, and"
-                    f" makes at most {policy.rounds.max}"
+                    f"--rounds {limit}: policy '{base.name}' may stop after {policy.rounds.min} rounds at the earliest,"
+                    f" and makes at most {policy.rounds.max}"
                 )
             policy = replace(policy, stop=(*policy.stop, Stop(round=limit)))
         policy = replace(policy, budget=replace(policy.budget, **budget[1]) if budget[1] else policy.budget)

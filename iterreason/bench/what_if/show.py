@@ -20,15 +20,15 @@ def tables(found: WhatIf) -> Iterator[Table]:
     """The settings' figures, then the record round by round, then confidence against accuracy."""
     run = found.run.run
     title = f"{run.task} / {run.policy}: {len(run.rows)} problems, replayed without a model"
-    heads = ("accuracy", "95 %", "answered", "risk", "AURC", "ECE", "Brier", "rounds", "calls", "tokens", "seconds")
-    yield _table(title, ("setting", *heads), [_cells(outcome) for outcome in found.outcomes])
+    heads = ("accuracy", "95 %", "answered", "risk", "AURC", "ECE", "Brier")
+    yield _table(title, ("setting", *heads), [_figures(outcome) for outcome in found.outcomes])
+    costs = ("calls", "tokens", "seconds")
+    yield _table("what a problem took", ("setting", "rounds", *costs), [_cost(outcome) for outcome in found.outcomes])
     rows = [
-        (str(p.round), _share(p.accuracy.value), _interval(p.accuracy), *(f"{x:,.1f}" for x in (p.calls, p.tokens, p.seconds)))
-        for p in found.by_round
-    ]  # fmt: skip
-    yield _table(
-        "if every episode had to answer after so many rounds", ("round", "accuracy", "95 %", *heads[-3:]), rows
-    )
+        (str(at.round), _share(at.accuracy.value), _interval(at.accuracy), *_costs(at.calls, at.tokens, at.seconds))
+        for at in found.by_round
+    ]
+    yield _table("if every episode had to answer after so many rounds", ("round", "accuracy", "95 %", *costs), rows)
     if found.changed:
         moved = [(str(c.round), str(c.n), str(c.fixed), str(c.broken)) for c in found.changed]
         yield _table("what a round did to the answer before it", ("round", "reached", "helped", "hurt"), moved)
@@ -39,16 +39,19 @@ def tables(found: WhatIf) -> Iterator[Table]:
         yield _table(f"confidence against accuracy: {last}", ("confidence", "n", "mean", "accuracy"), told)
 
 
-def _cells(outcome: Outcome) -> tuple[str, ...]:
-    over, mean = outcome.accuracy.over_all, outcome.cost.mean
-    return (
-        outcome.setting.name,
-        _share(over.value),
-        _interval(over),
-        _share(outcome.accuracy.coverage),
-        *(_share(value) for value in (outcome.risk, outcome.aurc, outcome.ece.value, outcome.brier)),
-        *(f"{value:,.1f}" for value in (outcome.rounds, mean.calls, mean.tokens, mean.elapsed_seconds)),
-    )
+def _figures(outcome: Outcome) -> tuple[str, ...]:
+    over = outcome.accuracy.over_all
+    shares = (outcome.accuracy.coverage, outcome.risk, outcome.aurc, outcome.ece.value, outcome.brier)
+    return outcome.setting.name, _share(over.value), _interval(over), *map(_share, shares)
+
+
+def _cost(outcome: Outcome) -> tuple[str, ...]:
+    mean = outcome.cost.mean
+    return outcome.setting.name, *_costs(outcome.rounds, mean.calls, mean.tokens, mean.elapsed_seconds)
+
+
+def _costs(*values: float) -> tuple[str, ...]:
+    return tuple(f"{value:,.1f}" for value in values)
 
 
 def _share(value: float | None) -> str:
@@ -60,10 +63,11 @@ def _interval(found: stats.Estimate) -> str:
 
 
 def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(heads):
         table.add_column(head, justify="left" if number == 0 else "right", no_wrap=number > 0)
     for cells in rows:
