@@ -1,4 +1,4 @@
-"""The command line: `iterreason ask | chat | replay | eval | report | export | calibrate | serve | policies …`.
+"""The command line: `iterreason ask | chat | replay | eval | report | export | calibrate | what-if | serve …`.
 
 Exit codes: 0 done (an abstention is an answer too), 1 something failed, 2 misuse, 130 interrupted.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
-from iterreason.bench import counting
+from iterreason.bench import recorded_commands
 from iterreason.chat import command as chat
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
 from iterreason.serving import commands as serving
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="print one JSON object for each episode")
 
     bench.add_commands(commands)
-    counting.add_command(commands)
+    recorded_commands.add_commands(commands)
     tuning.add_commands(commands)
     serving.add_commands(commands)
 
@@ -110,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--policy", default="evidence", metavar="P", help="policy name or .toml file (default: evidence)"
+        "--policy",
+        default="evidence",
+        metavar="P",
+        help="name, .toml file, or NAME@CALIBRATION.toml (default: evidence)",
     )
     parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
     bench.add_answerers(parser)

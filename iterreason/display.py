@@ -129,7 +129,9 @@ def ending_lines(result: Result) -> Iterator[Line]:
 
 
 def _sure(result: Result) -> str:
-    return "" if result.confidence is None else f"  confidence {result.confidence:.2f} ({result.confidence_source})"
+    if result.confidence is None or result.raw_confidence == result.confidence:
+        return "" if result.confidence is None else f"  confidence {result.confidence:.2f} ({result.confidence_source})"
+    return f"  probability {result.confidence:.2f} ({result.confidence_source} {result.raw_confidence:.2f}, calibrated)"
 
 
 def usage_line(usage: Usage) -> str:
@@ -236,4 +238,5 @@ def result_json(result: Result) -> dict[str, Any]:
         "policy": {"name": result.policy, "hash": result.policy_hash},
         "models": list(result.models),
         "reasoner_sees_image": result.reasoner_sees_image,
+        **({} if result.raw_confidence == result.confidence else {"raw_confidence": result.raw_confidence}),
     }

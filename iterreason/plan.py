@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from string import Template
 
+from iterreason.calibration.file import check_calibrated
 from iterreason.calls import EMPTY_PROMPT, Capabilities, Prompt
 from iterreason.errors import BadPolicy
 from iterreason.folding import same_text
@@ -13,7 +14,7 @@ from iterreason.memory import SameText
 from iterreason.policy import DIRECT_ESTIMATORS, Estimator, NamedPolicy, Policy
 from iterreason.records import Evidence
 from iterreason.reliability import FLAT, Reliability
-from iterreason.stopping import StopRule, stop_rule
+from iterreason.stopping import StopRule, stop_rule, stops_of
 from iterreason.tools.spec import ANSWERER_TOOLS, ToolSpec, goes_first, tool_lines
 
 
@@ -73,7 +74,8 @@ class Plan:
             for example in policy.examples:
                 prompt = prompt.plus("user", example.user.strip()).plus("assistant", example.assistant.strip())
         object.__setattr__(self, "opening", prompt)
-        object.__setattr__(self, "rules", tuple(stop_rule(stop, self.same) for stop in policy.stop))
+        object.__setattr__(self, "rules", tuple(stop_rule(stop, self.same) for stop in stops_of(policy)))
+        check_calibrated(self)
 
     def with_policy(self, named: NamedPolicy) -> Plan:
         """The same models under another policy (a what-if), its stop rules heeded.

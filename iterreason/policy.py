@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from iterreason.calibration.rule import Calibrated
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
 
 Estimator = Literal["answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated"]
@@ -93,13 +94,14 @@ class Stop:
     """One stop rule: it holds when all the conditions named in it hold.
 
     confident: the verdict's confidence is at least this. stable: so many verdicts in a row gave the same answer.
-    dry: the reasoner has no new question. answered: the verdict names an answer.
+    dry: the reasoner has no new question. answered: the verdict names an answer. round: so many rounds were made.
     """
 
     confident: Probability | None = None
     stable: Annotated[int, Field(ge=2, le=50)] | None = None
     dry: Literal[True] | None = None
     answered: Literal[True] | None = None
+    round: Annotated[int, Field(ge=1, le=50)] | None = None
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)
@@ -206,6 +208,7 @@ class Policy:
     verdict_by: `answerer` takes the direct look's answer as the verdict, with no reasoner.
     confidence: estimators in order of preference; the first that the models can give is used.
     abstain_below: an answer with less confidence than this is not given.
+    calibrated: a tested rule in place of `abstain_below` and of `confident`; `iterreason calibrate` writes it.
     exemplars: how many of the problem's worked exemplars are shown before it, with their images where the reasoner
         sees images (multimodal in-context learning).
     """
@@ -224,6 +227,7 @@ class Policy:
     plan: Planning = Planning()
     stop: tuple[Stop, ...] = ()
     budget: Budget = Budget()
+    calibrated: Calibrated | None = None
     prompts: Prompts = Prompts()
     examples: tuple[Example, ...] = ()
 
@@ -270,6 +274,8 @@ def _faults(policy: Policy) -> list[str]:
         for name in policy.tools.first
         if name not in policy.tools.names
     ]
+    if (tested := policy.calibrated) and not policy.rounds.min <= tested.round <= policy.rounds.max:
+        faults.append(f"calibrated.round = {tested.round} is not within rounds.min and rounds.max")
     if policy.rounds.min > policy.rounds.max:
         faults.append(f"rounds.min = {policy.rounds.min} is more than rounds.max = {policy.rounds.max}")
     return faults
@@ -292,6 +298,8 @@ def _idle(policy: Policy) -> list[str]:
             faults.append("a [[stop]] rule without a condition would stop at once; name one")
         if rule.stable is not None and rule.stable > policy.rounds.max:
             faults.append(f"stop.stable = {rule.stable} never holds: it is more than rounds.max = {policy.rounds.max}")
+        if rule.round is not None and not policy.rounds.min <= rule.round <= policy.rounds.max:
+            faults.append(f"stop.round = {rule.round} must be within rounds.min = {policy.rounds.min} and rounds.max")
         if rule.dry and policy.layout == "separate":
             faults.append("stop.dry would stop at once: in layout 'separate' a verdict asks nothing")
         if rule.answered and policy.layout == "append":
@@ -320,10 +328,15 @@ def shipped() -> tuple[str, ...]:
 
 
 def find_policy(name: str) -> NamedPolicy:
-    """A shipped policy by its name, or a file by its path (it ends in `.toml`).
+    """A shipped policy by its name, or a file by its path (it ends in `.toml`); `NAME@FILE.toml`: calibrated by FILE.
 
-    Raises UnknownPolicy, BadPolicy.
+    Raises UnknownPolicy, BadPolicy; BadConfig where the calibration file is of another policy.
     """
+    base, at, calibration = name.partition("@")
+    if at and (base in shipped() or base.endswith(".toml")) and not Path(name).is_file():
+        from iterreason.calibration.file import calibrated_policy
+
+        return calibrated_policy(find_policy(base), Path(calibration))
     if name.endswith(".toml"):
         try:
             return read_policy(Path(name).read_text(encoding="utf-8"), Path(name).stem, name)
@@ -366,6 +379,6 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str) -> str:
 
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
     tables = {"rounds": Rounds, "look": Looking, "reasoner": Reasoning, "stop": Stop, "budget": Budget}
-    tables |= {"tools": Tools, "plan": Planning}
+    tables |= {"tools": Tools, "plan": Planning, "calibrated": Calibrated}
     table = {**tables, "prompts": Prompts, "examples": Example}.get(str(path[0]) if path else "", Policy)
     return [f.name for f in fields(table)]

@@ -248,7 +248,8 @@ class Result:
     """How an episode ended.
 
     answer: None when the policy abstains, or when the episode failed (`error` says why).
-    confidence: in [0, 1], from `confidence_source`; None where nothing could be estimated.
+    confidence: in [0, 1], from `confidence_source`; None where nothing could be estimated. raw_confidence: the same as
+        the estimator gave it, before a calibrated policy turned it into a probability.
     stop_reason: the rule that ended it, `budget: …`, or `error`.
     next_question: when it abstains, the question that would help most.
     """
@@ -265,6 +266,7 @@ class Result:
     policy_hash: str
     models: tuple[str, ...]
     reasoner_sees_image: bool = False
+    raw_confidence: float | None = None
     next_question: str | None = None
     error: str | None = None
 

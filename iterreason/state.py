@@ -25,7 +25,7 @@ from iterreason.records import (
     Usage,
     Verdict,
 )
-from iterreason.stopping import over_budget
+from iterreason.stopping import abstains_below, over_budget
 
 T = TypeVar("T")
 Steps = Generator[Turn, Returned, T]
@@ -194,17 +194,23 @@ class State:
             return last
         return next((r.verdict for r in reversed(self.rounds) if r.estimated), last)
 
+    def _worth(self, sure: float | None) -> float | None:
+        """A confidence as the probability that it stands for, where a calibrated policy says."""
+        rule = self.policy.calibrated
+        return sure if sure is None or rule is None or rule.probability is None else rule.probability.of(sure)
+
     def result(self, reason: str, error: str | None) -> Result:
         """The episode's result: the last verdict's answer, unless it failed or is not sure enough."""
         verdict = self._standing_verdict()
-        sure, needed = verdict.confidence, self.policy.abstain_below
+        sure, needed = verdict.confidence, abstains_below(self.policy)
         gives = error is None and (needed == 0 or (sure is not None and sure >= needed))
         answer = verdict.answer if gives else None
         abstains = answer is None and error is None
         return Result(
             problem=self.problem,
             answer=answer,
-            confidence=None if error else sure,
+            confidence=None if error else self._worth(sure),
+            raw_confidence=None if error else sure,
             confidence_source=self.plan.confidence,
             stop_reason=reason,
             rounds=tuple(self.rounds),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from iterreason.memory import Memory, SameText, repeated
-from iterreason.policy import Budget, Stop
+from iterreason.policy import Budget, Policy, Stop
 from iterreason.records import Usage, Verdict
 
 StopRule = Callable[[Sequence[Verdict], Memory], str | None]
@@ -54,6 +54,33 @@ def answered() -> StopRule:
     return rule
 
 
+def after(rounds: int) -> StopRule:
+    """Stop once so many rounds were made."""
+
+    def rule(verdicts: Sequence[Verdict], memory: Memory) -> str | None:
+        return f"round: {rounds} made" if len(verdicts) >= rounds else None
+
+    return rule
+
+
+def stops_of(policy: Policy) -> tuple[Stop, ...]:
+    """The stop rules that a policy follows; a calibrated one takes the place of those that go by confidence."""
+    rule = policy.calibrated
+    if rule is None:
+        return policy.stop
+    return Stop(confident=rule.confident), *kept_stops(policy), Stop(round=rule.round)
+
+
+def kept_stops(policy: Policy) -> tuple[Stop, ...]:
+    """Those of a policy's stop rules that stay beside a calibrated one: which do not go by confidence."""
+    return tuple(stop for stop in policy.stop if stop.confident is None)
+
+
+def abstains_below(policy: Policy) -> float:
+    """An answer with less confidence than this is not given; 0: all are."""
+    return policy.abstain_below if policy.calibrated is None else policy.calibrated.confident
+
+
 def stop_rule(stop: Stop, same: SameText) -> StopRule:
     """The rule of one `[[stop]]` table: it holds when all its conditions do."""
     parts: list[StopRule] = []
@@ -65,6 +92,8 @@ def stop_rule(stop: Stop, same: SameText) -> StopRule:
         parts.append(dry(same))
     if stop.answered:
         parts.append(answered())
+    if stop.round is not None:
+        parts.append(after(stop.round))
 
     def rule(verdicts: Sequence[Verdict], memory: Memory) -> str | None:
         reasons = [part(verdicts, memory) for part in parts]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image as Pixels
@@ -79,6 +79,8 @@ def write_task(folder: Path, count: int, texts: Texts, name: str = "table", vers
         picture = Pixels.new("RGB", (160, 120), "#f2efe8")
         shape = ImageDraw.Draw(picture)
         (shape.rectangle, shape.ellipse)[n % 2]((30 + n % 40, 30, 90 + n % 40, 90), fill=COLOURS[colour])
+        if n >= 40:  # past 40 the shapes come again; the images do not
+            picture.putpixel((0, 0), (n % 256, n // 256, 0))
         picture.save(folder / "images" / texts.image(n))
         kind = ("square", "circle")[n % 2]
         row = {
@@ -103,9 +105,10 @@ def write_run(
     limit: int | None = None,
     luck: int = 0,
     texts: Texts = Texts(),
+    all_rounds: bool = False,
 ) -> Path:
     """A run of a task under a policy, in the folder OUT/TASK/POLICY; which problems it gets right, `luck` decides."""
-    setting = Setting(task, "test", plan(policy))
+    setting = Setting(task, "test", replace(plan(policy), all_rounds=all_rounds))
     items = list(task.items("test"))[:limit]
     folder = out / task.name / policy
     folder.mkdir(parents=True)

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from iterreason.errors import BadRun, Misuse
+from iterreason.errors import BadRun
 
 if TYPE_CHECKING:
     from iterreason.bench.row import Run
     from iterreason.records import Evidence
     from iterreason.reliability import Count, Kind
-
-DEFAULT_OUT = "answerers.toml"
-
-
-def add_command(commands: Any) -> None:
-    """Add `calibrate` to the command line's parsers."""
-    parser = commands.add_parser("calibrate", help="learn from a labelled run: how often each answerer is right")
-    parser.set_defaults(command=_calibrate)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of one task under one policy")
-    parser.add_argument("--answerers", action="store_true", help="count right answers, for --reliability")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"to write (default: RUN/{DEFAULT_OUT})")
-
-
-def _calibrate(options: argparse.Namespace) -> int:
-    from iterreason.bench.disk import write_whole
-    from iterreason.bench.row import find_runs
-
-    if not options.answerers:
-        raise Misuse("say what to learn: iterreason calibrate RUN --answerers")
-    runs = find_runs(options.run)
-    if len(runs) > 1:
-        raise Misuse(f"{options.run} holds {len(runs)} runs; name one of: {', '.join(str(run.folder) for run in runs)}")
-    counts = count_answerers(runs[0])
-    out = options.out or runs[0].folder / DEFAULT_OUT
-    write_whole(out, as_toml(runs[0], counts))
-    for count in counts:
-        print(f"{count.model}  {count.kind:<8} {count.right}/{count.asked}")
-    print(f"wrote {out}", file=sys.stderr)
-    return 0
 
 
 def count_answerers(run: Run) -> tuple[Count, ...]:
