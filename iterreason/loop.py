@@ -7,9 +7,11 @@ turn = running.send(Returned(replies))    # … until StopIteration brings the R
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from iterreason import calls, prompts
+from iterreason.attributing import attributed
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
 from iterreason.confidence import from_scores, majority
 from iterreason.errors import BadProblem
@@ -47,9 +49,10 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
         reason = yield from _rounds(state)
     except Ended as end:
         reason, error = end.reason, end.error
+    weights = (yield from attributed(state, error)) if plan.attribution else None
     if state.events:
         yield Turn((), state.take_events())
-    return state.result(reason, error)
+    return replace(state.result(reason, error), attribution=weights)
 
 
 def _rounds(state: State) -> Steps[str]:

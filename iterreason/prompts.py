@@ -135,9 +135,13 @@ def _views(images: Sequence[Image], plan: Plan) -> tuple[View, ...]:
 
 def evidence_prompt(prompt: Prompt, plan: Plan, added: Sequence[Entry], number: int, images: Sequence[Image]) -> Prompt:
     """The conversation, and what was learned since; a reasoner that sees images sees what was cropped."""
-    values = _round_values(plan, number)
-    text = fill(plan.policy.prompts.evidence, evidence=evidence_lines(added, len(images), plan.said_by), **values)
+    text = evidence_text(plan, evidence_lines(added, len(images), plan.said_by), number)
     return prompt.plus("user", *_crops(added, plan, images), text)
+
+
+def evidence_text(plan: Plan, lines: str, number: int) -> str:
+    """What stands before a later verdict: these lines of evidence."""
+    return fill(plan.policy.prompts.evidence or "$evidence", evidence=lines, **_round_values(plan, number))
 
 
 def _crops(added: Sequence[Entry], plan: Plan, images: Sequence[Image]) -> tuple[View, ...]:

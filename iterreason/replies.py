@@ -21,7 +21,7 @@ from iterreason.tools.spec import ToolSpec, read_use, use_schemas
 
 NOT_SURE = "not sure"
 MAX_ANSWER_CHARS = 80
-MAX_MEANS = 6  # answers to a question of which it is said what they speak for
+MAX_MEANS = 10  # answers to a question of which it is said what they speak for
 MAX_REPLY_CHARS = 100_000
 _ASIDE = re.compile(r"""\{(?!\s*\})[^{}"':]*+\}""")  # braces in prose or mathematics: {1, 2}, {your reply}
 
