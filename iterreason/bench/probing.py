@@ -54,7 +54,7 @@ class Moved:
 async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: int, engine: Engine) -> Moved:
     """Probe the first `count` problems of a run under seed 0; each is swapped with the next one of another image.
 
-    Each probe is a line of `probes.jsonl` beside the rows; what is there already, of the same policy, is not done again.
+    Each probe is a line of `probes.jsonl` beside the rows; what is there already of this policy is not done again.
     """
     path = run.folder / PROBES
     known = _read(path, setting)

@@ -103,7 +103,8 @@ def run(problems: Sequence[tuple[Problem, Lesson]], plan: Plan, looker: Model) -
         ]
         asyncio.run(teach(wave, looker))
         for one in wave:
-            assert one.result is not None and one.result.error is None, one.result and one.result.error
+            assert one.result is not None, "the episode ended"
+            assert one.result.error is None, one.result.error
             made.append((one.result.best_guess == one.lesson.answer, one.result.usage.looks))
     return made
 
