@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iterreason.images import load_image
     from iterreason.memory import Memory, contradictions
     from iterreason.policy import find_policy, shipped
-    from iterreason.records import Evidence, Image, Problem, Region, Result, Usage, Verdict
+    from iterreason.records import Attribution, Evidence, Image, Problem, Region, Result, Usage, Verdict
     from iterreason.trace import read_trace, read_traces
 
 # Found when first used, so that `import iterreason` stays fast.
@@ -30,12 +30,13 @@ _WHERE = {
     "images": ("load_image",),
     "memory": ("Memory", "contradictions"),
     "policy": ("find_policy", "shipped"),
-    "records": ("Evidence", "Image", "Problem", "Region", "Result", "Usage", "Verdict"),
+    "records": ("Attribution", "Evidence", "Image", "Problem", "Region", "Result", "Usage", "Verdict"),
     "trace": ("read_trace", "read_traces"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
+    "Attribution",
     "EpisodeFailed",
     "Evidence",
     "Image",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image as Pixels
 
+    from iterreason.probing import Probe
+
     Source = str | Path | bytes | Image | Pixels | numpy.ndarray[Any, Any]
     Sources = Source | Sequence[Source]
 
@@ -67,6 +69,7 @@ class Reasoner:
         the `Tool` protocol; see docs/tools.md.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
+    attribution: weigh each piece of evidence at the end, for `Result.attribution`; its calls are counted apart.
 
     Opens its models at the first use; use it as a context manager, or `close()` it. A model that came as an object is
     its owner's, and stays open.
@@ -84,6 +87,7 @@ class Reasoner:
         cache: str | Path | None = None,
         seed: int | None = None,
         same: SameText = same_text,
+        attribution: bool = False,
     ) -> None:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
@@ -92,6 +96,7 @@ class Reasoner:
         self._named, self._same, self._tools = find_policy(str(policy)), same, tuple(tools)
         self._wanted, self._reliability = (reasoner, each_answerer(answerer)), reliability
         self._concurrency, self._cache_path, self._seed = concurrency, cache, seed
+        self._attribution = attribution
         self._background: Background | None = None
         self._open: tuple[Opened, Plan] | None = None
         self._busy = 0  # episodes of the one-line call in the making
@@ -203,6 +208,23 @@ class Reasoner:
                         on_result(index, result)
         return [results[index] for index in range(len(problems))]
 
+    # -------------------------------------------------------------- does the image matter
+
+    def probe(self, problem: Problem, *, swap: Sequence[Image] = ()) -> Probe:
+        """Ask the same about a blank image, another one and the middle of its own, and see whether the answer moves.
+
+        swap: the other image(s), one or as many as the problem has; by default a drawn scene. Raises Misuse.
+        """
+        from iterreason.demo import problems
+        from iterreason.probing import Probe, judged, varied
+
+        known = [image.sha256 for image in problem.images]
+        drawn = [image for other in problems() for image in other.images if image.sha256 not in known]
+        variants = varied(problem, swap or drawn[:1])
+        result, *others = self.batch([problem, *variants.values()])
+        judge = zip(variants, others, strict=True)
+        return Probe(result, tuple(judged(result, variant, other, self._same) for variant, other in judge))
+
     # -------------------------------------------------------------- opening and closing
 
     def open(self) -> Plan:
@@ -284,7 +306,7 @@ class Reasoner:
                     tools=self._tools,
                 )
                 try:
-                    self._open = opened, opened.fit(self._named, same=self._same)
+                    self._open = opened, opened.fit(self._named, same=self._same, attribution=self._attribution)
                 except IterReasonError:
                     await opened.close()
                     raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
-from iterreason.records import Evidence, Image, Question, Region, Retraction, Verdict
+from iterreason.records import Contradiction, Evidence, Image, Question, Region, Resolution, Retraction, Verdict
 
 Role = Literal["system", "user", "assistant"]
 Purpose = Literal["generation", "readout", "reask", "look"]
@@ -280,6 +280,20 @@ class EvidenceWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class ContradictionFound:
+    """Two answers contradict each other; one more question is put to settle it."""
+
+    contradiction: Contradiction
+
+
+@dataclass(frozen=True, slots=True)
+class ContradictionSettled:
+    """What came of that question."""
+
+    resolution: Resolution
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyRejected:
     """A reply could not be read; the reasoner is asked once more, with this error shown to it."""
 
@@ -295,7 +309,16 @@ class VerdictReached:
     verdict: Verdict
 
 
-Event = RoundBegan | QuestionsAsked | EvidenceFound | EvidenceWithdrawn | ReplyRejected | VerdictReached
+Event = (
+    RoundBegan
+    | QuestionsAsked
+    | EvidenceFound
+    | EvidenceWithdrawn
+    | ContradictionFound
+    | ContradictionSettled
+    | ReplyRejected
+    | VerdictReached
+)
 
 
 # ------------------------------------------------------------------ notes: what a person says into a running episode

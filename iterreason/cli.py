@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iterreason import probe_command
 from iterreason._version import __version__
 from iterreason.bench import commands as bench
 from iterreason.bench import recorded_commands
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(ask)
     ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
     ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
+    ask.add_argument("--attribution", action="store_true", help="weigh each piece of evidence: what changes without it")
     ask.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
 
     chat.add_command(commands, _add_models)
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--policy", metavar="P", help="what-if: the same record under another policy (name or .toml)")
     replay.add_argument("--json", action="store_true", help="print one JSON object for each episode")
 
+    probe_command.add_command(commands, _add_models)
     bench.add_commands(commands)
     recorded_commands.add_commands(commands)
     tuning.add_commands(commands)
@@ -168,6 +171,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
         tools=options.tool,
         cache=options.cache,
         seed=options.seed,
+        attribution=getattr(options, "attribution", False),
     ) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()

@@ -113,16 +113,18 @@ def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], sa
     answers = [found for found in cited if found.kind == "answer"]
     told = any(found.kind == "told" for found in cited)
     if not answers and not told:
-        return from_direct(verdict.answer, direct, same)
+        return from_direct(verdict.candidate, direct, same)
     known = [found.probability for found in answers if found.probability is not None]
     if len(known) < len(answers):
         return Estimate()
     sure = math.prod(known)
-    return Estimate(sure, (Candidate(verdict.answer, sure),), 1.0 - sure)
+    return Estimate(sure, (Candidate(verdict.candidate or verdict.answer, sure),), 1.0 - sure)
 
 
 def from_stated(verdict: Verdict) -> Estimate:
     """`stated`: what the model claims of itself; the weakest of all, never a shipped default."""
     if verdict.answer is None or verdict.stated is None:
         return Estimate()
-    return Estimate(verdict.stated, (Candidate(verdict.answer, verdict.stated),))
+    return Estimate(
+        verdict.stated, (Candidate(verdict.candidate or verdict.answer, verdict.stated),), 1.0 - verdict.stated
+    )

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from iterreason.belief import belief_json, belief_table
 from iterreason.calls import (
+    ContradictionFound,
+    ContradictionSettled,
     Event,
     EvidenceFound,
     EvidenceWithdrawn,
@@ -17,7 +20,20 @@ from iterreason.calls import (
     VerdictReached,
 )
 from iterreason.memory import contradictions
-from iterreason.records import ONLY_LOOKED, Evidence, Problem, Result, Retraction, Usage, Verdict
+from iterreason.records import (
+    ONLY_LOOKED,
+    Attribution,
+    Contradiction,
+    Entry,
+    Evidence,
+    Problem,
+    Question,
+    Resolution,
+    Result,
+    Retraction,
+    Usage,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -74,10 +90,33 @@ def event_lines(event: Event, images: int = 1, *, several: bool = False) -> Iter
         yield _evidence(event.evidence, images, several)
     elif isinstance(event, EvidenceWithdrawn):
         yield Line("quiet", f"  [{event.retraction.number}] withdrawn by {clean(event.retraction.by)}")
+    elif isinstance(event, ContradictionFound):
+        yield _contradiction(event.contradiction)
+    elif isinstance(event, ContradictionSettled):
+        yield Line("quiet", f"  {_resolution(event.resolution)}")
     elif isinstance(event, ReplyRejected):
         yield Line("trouble", f"  the reply could not be used ({clean(event.error)}); asking again")
     else:
         yield from _verdict(event.verdict)
+
+
+_WAYS = {
+    "answerer": "another answerer is asked",
+    "zoom": "asked again on the region",
+    "reasoner": "the reasoner is asked for a question that settles it",
+}
+
+
+def _contradiction(c: Contradiction) -> Line:
+    return Line("trouble", f"  [{c.one}] and [{c.other}] contradict each other: {_WAYS[c.way]}")
+
+
+def _resolution(r: Resolution) -> str:
+    return f"[{r.one}] against [{r.other}]: {clean(r.by)} {_stands(r)}"
+
+
+def _stands(r: Resolution) -> str:
+    return f"speaks for [{r.prevailed}]" if r.prevailed else "leaves it open"
 
 
 def _evidence(e: Evidence, images: int, several: bool) -> Line:
@@ -98,16 +137,26 @@ def _verdict(v: Verdict) -> Iterator[Line]:
     cites = "".join(f"[{n}]" for n in v.cites)
     reason = f"  {clean(v.rationale)} {cites}".rstrip()
     yield Line("verdict", f"  ⇒ {clean(v.answer) if v.answer is not None else 'not sure'}{sure}{reason}")
-    if len(v.belief) > 1:
+    if v.same_as is not None:
+        yield Line("quiet", f"    means the same as: {clean(v.same_as)}")
+    if len(v.belief) > 1 or (v.belief and v.outside and v.outside >= 0.005):
         shares = ", ".join(f"{clean(c.answer)} {c.probability or 0:.2f}" for c in v.belief[:5])
         outside = f"; outside these {v.outside:.2f}" if v.outside and v.outside >= 0.005 else ""
         yield Line("quiet", f"    belief: {shares}{outside}")
     if v.questions:
-        yield Line("quiet", f"    wants to know: {' / '.join(clean(q.text) for q in v.questions)}")
+        yield Line("quiet", f"    wants to know: {' / '.join(_asked(q) for q in v.questions)}")
+    if v.dropped:
+        yield Line("quiet", f"    not worth asking: {' / '.join(_asked(q) for q in v.dropped)}")
+
+
+def _asked(q: Question) -> str:
+    return clean(q.text) + ("" if q.worth is None else f" (worth {q.worth:.2f})")
 
 
 def ending_lines(result: Result) -> Iterator[Line]:
-    """How the episode ended, and what it cost."""
+    """The belief over rounds, how the episode ended, and what it cost."""
+    for row in belief_table(result):
+        yield Line("quiet", clean_row(row))
     if result.error is not None:
         yield Line("trouble", f"error: {clean(result.error)}")
     elif result.answer is not None:
@@ -117,15 +166,38 @@ def ending_lines(result: Result) -> Iterator[Line]:
         yield Line("answer", f"no answer: not sure enough{_sure(result)}{guess}")
         if result.next_question:
             yield Line("look", f"it would help to know: {clean(result.next_question)}")
+    resolutions = {(r.one, r.other): r for r in result.memory.resolutions}
     for one, other in contradictions(result.memory):
-        yield Line(
-            "trouble", f"contradiction: [{one.number}] and [{other.number}] answer the same question differently"
-        )
+        came = resolutions.get((one.number, other.number))
+        settled = f"; {clean(came.by)} {_stands(came)}" if came else ""
+        told = f"[{one.number}] and [{other.number}] answer the same question differently"
+        yield Line("trouble", f"contradiction: {told}{settled}")
+    if result.attribution is not None:
+        yield from _attribution(result.attribution)
     yield Line("quiet", f"stopped: {clean(result.stop_reason)}")
     yield Line("quiet", usage_line(result.usage))
     seen = "; the reasoner saw the image" if result.reasoner_sees_image else ""
     models = ", ".join(clean(model) for model in result.models)
     yield Line("quiet", f"policy {clean(result.policy)} ({result.policy_hash[:8]}); {models}{seen}")
+
+
+def clean_row(text: str) -> str:
+    """A line of a table: its spaces kept, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _attribution(a: Attribution) -> Iterator[Line]:
+    """What each piece of evidence weighed."""
+    for w in a.weights:
+        weighs = "" if w.weight is None else f" weighs {w.weight:+.2f};"
+        how = "moves to" if w.moved else "stays"
+        without = "is not known: the model failed" if w.moved is None else f"{how} {clean(w.answer or '')}"
+        yield Line("look" if w.moved else "quiet", f"[{w.number}]{weighs} without it the answer {without}")
+    if not a.weights:
+        yield Line("quiet", f"evidence not weighed: {a.reason}")
+    else:
+        why = f"; {a.reason}" if a.reason else ""
+        yield Line("quiet", f"weighed by {a.by}: {a.usage.calls} calls beside the episode's own{why}")
 
 
 def _sure(result: Result) -> str:
@@ -179,14 +251,22 @@ def events_of(result: Result) -> Iterator[Event]:
     yield from _learned(left, last)
 
 
-def _learned(left: list[Evidence | Retraction], number: int) -> Iterator[Event]:
+def _learned(left: list[Entry], number: int) -> Iterator[Event]:
     """Take what was learned up to this round off the front, in the order in which it came."""
     while left:
         entry = left[0]
         if isinstance(entry, Evidence) and entry.round > number:
             return
         left.pop(0)
-        yield EvidenceFound(entry) if isinstance(entry, Evidence) else EvidenceWithdrawn(entry)
+        yield _event(entry)
+
+
+def _event(entry: Entry) -> Event:
+    if isinstance(entry, Evidence):
+        return EvidenceFound(entry)
+    if isinstance(entry, Contradiction):
+        return ContradictionFound(entry)
+    return ContradictionSettled(entry) if isinstance(entry, Resolution) else EvidenceWithdrawn(entry)
 
 
 # ------------------------------------------------------------------ their forms
@@ -229,9 +309,12 @@ def result_json(result: Result) -> dict[str, Any]:
         "confidence_source": result.confidence_source,
         "stop_reason": result.stop_reason,
         "rounds": [plain(r) for r in result.rounds],
+        "belief": belief_json(result),
         "memory": plain(result.memory),
         "usage": asdict(result.usage),
         "contradictions": [[one.number, other.number] for one, other in contradictions(result.memory)],
+        "resolutions": [plain(r) for r in result.memory.resolutions],
+        "attribution": plain(result.attribution),
         "best_guess": result.best_guess,
         "next_question": result.next_question,
         "error": result.error,

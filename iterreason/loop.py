@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from iterreason import calls, prompts
+from iterreason.attributing import attributed
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
-from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes, majority
+from iterreason.confidence import from_scores, majority
+from iterreason.estimating import estimated, recognised
 from iterreason.folding import match_choice
 from iterreason.looking import second_looks, vetoed
 from iterreason.memory import EMPTY, Memory, known_before, repeated
@@ -20,15 +22,16 @@ from iterreason.plan import Plan
 from iterreason.planning import planned
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
+from iterreason.settling import settle, settle_by_verdict
 from iterreason.starting import direct_verdict, first_looks
 from iterreason.state import Ended, State, Steps
 from iterreason.tools.uses import learn_use, refused, use_call
+from iterreason.worth import weighed
 
 Episode = Generator[Turn, Returned, Result]
 T = TypeVar("T")
 
 _CHARS_A_TOKEN = 3  # on the safe side for English; used only for text whose tokens no reply has counted yet
-_VOTE_TEMPERATURE = 1.0
 
 
 def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | None = None) -> Episode:
@@ -44,9 +47,10 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
         reason = yield from _rounds(state)
     except Ended as end:
         reason, error = end.reason, end.error
+    weights = (yield from attributed(state, error)) if plan.attribution else None
     if state.events:
         yield Turn((), state.take_events())
-    return state.result(reason, error)
+    return replace(state.result(reason, error), attribution=weights)
 
 
 def _rounds(state: State) -> Steps[str]:
@@ -117,6 +121,7 @@ def look(state: State, questions: Sequence[Question]) -> Steps[None]:
     # A tool that fails leaves the reasoner what the answerer says, or the choice of another.
     replies = tuple(reply for reply, call in zip(replies, made, strict=True) if call.slot == "answerer:0")
     replies += yield from second_looks(state, [q for q in looks if not q.use], _look_call, _learn)
+    yield from settle(state, _look_call, _learn)
     # A question too long for the answerer is the question's fault; the reasoner reads so and can ask another.
     if replies and all(reply.error and not reply.error.startswith("context:") for reply in replies):
         raise Ended("error", f"the answerer failed: {replies[0].error}")
@@ -186,11 +191,13 @@ def _conclude(state: State) -> Steps[Verdict]:
         )
         state.prompt = prompt.plus("assistant", text)
     try:
-        estimate = yield from _estimate(state, verdict)
+        verdict = yield from recognised(state, verdict, _reasoner)
+        verdict = yield from estimated(state, verdict, _reasoner)
     except Ended:
         state.close(verdict, estimated=False)
         raise
-    return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
+    settle_by_verdict(state, verdict)
+    return weighed(state, verdict)
 
 
 def _grown(state: State) -> Prompt:
@@ -243,29 +250,3 @@ def _check_context(state: State, prompt: Prompt, reply_tokens: int) -> None:
     added = (last.text if grown else "".join(m.text for m in prompt.messages)).encode()
     if grown + len(added) // _CHARS_A_TOKEN + reply_tokens > min(limits):
         raise Ended("budget: context")
-
-
-# ------------------------------------------------------------------ how sure
-
-
-def _estimate(state: State, verdict: Verdict) -> Steps[Estimate]:
-    """The policy's estimate for a verdict; a read-out is a branch that never enters the conversation."""
-    plan = state.plan
-    if plan.confidence == "stated":
-        return from_stated(verdict)
-    if plan.confidence in ("agreement", "answer-probability"):
-        return from_direct(verdict.answer, state.direct, plan.same)
-    if plan.confidence == "cited":
-        return from_cited(verdict, state.memory, state.direct, plan.same)
-    if verdict.answer is None:
-        return Estimate()
-    answers = [v.answer for v in (*state.verdicts, verdict)]
-    candidates = prompts.candidates_of(state.problem, answers, plan)
-    branch, letters = prompts.readout_prompt(state.prompt, plan, state.problem, candidates)
-    votes = plan.confidence == "vote"
-    sampling = Sampling(_VOTE_TEMPERATURE, 4, state.policy.reasoner.votes, state.seed) if votes else Sampling(0.0, 1)
-    call = Call("reasoner", "readout", branch, sampling=sampling, choices=() if votes else letters)
-    reply = yield from _reasoner(state, call)
-    if votes:
-        return from_votes(verdict.answer, candidates, reply.samples, plan.same)
-    return from_scores(verdict.answer, candidates, reply, plan.same)

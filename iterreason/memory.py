@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from iterreason.folding import same_text
-from iterreason.records import Evidence, Question, Retraction
+from iterreason.records import Contradiction, Entry, Evidence, Question, Resolution, Retraction
 
 SameText = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Evidence and retractions in the order in which they came; adding gives a new memory."""
+    """Evidence and what was said of it later, in the order in which it came; adding gives a new memory."""
 
-    entries: tuple[Evidence | Retraction, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
-    def plus(self, *entries: Evidence | Retraction) -> Memory:
+    def plus(self, *entries: Entry) -> Memory:
         """This memory and what came after it."""
         return Memory(self.entries + entries)
 
-    def since(self, earlier: Memory) -> tuple[Evidence | Retraction, ...]:
+    def since(self, earlier: Memory) -> tuple[Entry, ...]:
         """What was added after `earlier`."""
         return self.entries[len(earlier.entries) :]
 
@@ -43,6 +43,17 @@ class Memory:
         return tuple(
             [e for e in self.entries if isinstance(e, Evidence) and e.number not in gone and e.kind != "error"]
         )
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """What came of the contradictions that a question was put about."""
+        return tuple(e for e in self.entries if isinstance(e, Resolution))
+
+    @property
+    def open_contradictions(self) -> tuple[Contradiction, ...]:
+        """Those that a question is put about and nothing has come of yet."""
+        closed = {(e.one, e.other) for e in self.resolutions}
+        return tuple(e for e in self.entries if isinstance(e, Contradiction) and (e.one, e.other) not in closed)
 
     @property
     def next_number(self) -> int:

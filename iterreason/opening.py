@@ -46,7 +46,9 @@ class Opened:
     tools: tuple[ToolSpec, ...] = ()
     given: tuple[str, ...] = ()
 
-    def fit(self, named: NamedPolicy, *, same: SameText = same_text, all_rounds: bool = False) -> Plan:
+    def fit(
+        self, named: NamedPolicy, *, same: SameText = same_text, all_rounds: bool = False, attribution: bool = False
+    ) -> Plan:
         """A policy resolved against these models. Raises BadPolicy."""
         lookers = [can for slot, can in self.known.items() if slot.startswith("answerer:")]
         return resolve(
@@ -58,6 +60,7 @@ class Opened:
             reliability=self.reliability,
             tools=self.tools,
             given=self.given,
+            attribution=attribution,
         )
 
     def told(self) -> str:

@@ -26,7 +26,7 @@ class Plan:
     context_tokens: of the reasoner; None where unknown. same: whether two questions or answers are the same.
     reliability: how often each answerer is right, where that was counted.
     all_rounds: no stop rule ends the episode; each round still records which held, for a what-if.
-    tools: those that the reasoner may use.
+    tools: those that the reasoner may use. attribution: whether each piece of evidence is weighed at the end.
     opening: the messages that all problems share. rules: the policy's stop rules.
     """
 
@@ -39,6 +39,7 @@ class Plan:
     all_rounds: bool = False
     reliability: Reliability = FLAT
     tools: tuple[ToolSpec, ...] = ()
+    attribution: bool = False
     opening: Prompt = field(init=False, repr=False, compare=False)
     rules: tuple[StopRule, ...] = field(init=False, repr=False, compare=False)
 
@@ -86,7 +87,7 @@ class Plan:
         estimator = self.confidence if self.confidence in listed else listed[0]
         given = [spec.name for spec in self.tools if spec.name not in self.policy.tools.names]
         tools = _offered(named.policy, self.tools, given)
-        return replace(self, named=named, confidence=estimator, all_rounds=False, tools=tools)
+        return replace(self, named=named, confidence=estimator, all_rounds=False, tools=tools, attribution=False)
 
 
 def resolve(
@@ -99,13 +100,14 @@ def resolve(
     reliability: Reliability = FLAT,
     tools: Sequence[ToolSpec] = (),
     given: Sequence[str] = (),
+    attribution: bool = False,
 ) -> Plan:
     """Fit a policy to the models; raises BadPolicy where they cannot do what it needs.
 
     reasoner: None only where the policy takes its verdict from the answerer. same: whether two questions, or two
     answers, are the same; by default after folding case, punctuation, articles and number words.
-    all_rounds, reliability: see `Plan`. tools: those that are open; the policy gets the ones that it names, and those
-        in `given`.
+    all_rounds, reliability, attribution: see `Plan`.
+    tools: those that are open; the policy gets the ones that it names, and those in `given`.
     """
     policy = named.policy
     if policy.verdict_by == "reasoner":
@@ -126,7 +128,8 @@ def resolve(
     lookers = tuple(a.model for a in answerers) if policy.looks else ()
     offered = _offered(policy, tools, given)
     _check_tools(named, offered, given)
-    return Plan(named, usable[0], used.model if used else "", lookers, context, same, all_rounds, reliability, offered)
+    model = used.model if used else ""
+    return Plan(named, usable[0], model, lookers, context, same, all_rounds, reliability, offered, attribution)
 
 
 def _offered(policy: Policy, tools: Sequence[ToolSpec], given: Sequence[str]) -> tuple[ToolSpec, ...]:

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from iterreason.calibration.rule import Calibrated
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
+from iterreason.policy_weighing import Believing, Contradicting, Worth
 
 Estimator = Literal["answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -133,6 +134,7 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "reask": frozenset(("error",)),
     "look": frozenset(("question", "choices")),
     "caption": frozenset[str](),
+    "same": frozenset(("question", "one", "other")),
     **dict.fromkeys(_SEPARATE_PROMPTS, _SEPARATE),
 }
 # Without these a model would not know what is asked of it.
@@ -166,6 +168,10 @@ class Prompts:
     )
     look: str = "$question\n$choices\nAnswer in a few words."
     caption: str = "Describe the image in one sentence."
+    same: str = (
+        "The question is: $question\nDo these two answers to it mean the same?\n"
+        "One: $one\nThe other: $other\nA: yes\nB: no\nReply with the letter only."
+    )
 
     ask_system_first: str = ""
     ask_system_more: str = ""
@@ -225,6 +231,9 @@ class Policy:
     reasoner: Reasoning = Reasoning()
     tools: Tools = Tools()
     plan: Planning = Planning()
+    belief: Believing = Believing()
+    contradictions: Contradicting = Contradicting()
+    ask: Worth = Worth()
     stop: tuple[Stop, ...] = ()
     budget: Budget = Budget()
     calibrated: Calibrated | None = None
@@ -276,6 +285,12 @@ def _faults(policy: Policy) -> list[str]:
     ]
     if (tested := policy.calibrated) and not policy.rounds.min <= tested.round <= policy.rounds.max:
         faults.append(f"calibrated.round = {tested.round} is not within rounds.min and rounds.max")
+    if policy.ask.keep == "worth" and (policy.layout == "separate" or not policy.asks or policy.plan.steps):
+        faults.append("ask.keep = 'worth' needs layout 'append' and a reasoner that asks from round to round")
+    if policy.ask.keep == "worth" and policy.ask.propose < policy.rounds.questions:
+        faults.append(f"ask.propose = {policy.ask.propose} is less than rounds.questions = {policy.rounds.questions}")
+    if policy.belief.same == "reasoner" and (policy.layout == "separate" or policy.verdict_by == "answerer"):
+        faults.append("belief.same = 'reasoner' needs layout 'append': its read-out is a branch of the conversation")
     if policy.rounds.min > policy.rounds.max:
         faults.append(f"rounds.min = {policy.rounds.min} is more than rounds.max = {policy.rounds.max}")
     return faults
@@ -380,5 +395,6 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str) -> str:
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
     tables = {"rounds": Rounds, "look": Looking, "reasoner": Reasoning, "stop": Stop, "budget": Budget}
     tables |= {"tools": Tools, "plan": Planning, "calibrated": Calibrated}
+    tables |= {"belief": Believing, "contradictions": Contradicting, "ask": Worth}
     table = {**tables, "prompts": Prompts, "examples": Example}.get(str(path[0]) if path else "", Policy)
     return [f.name for f in fields(table)]

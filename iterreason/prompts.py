@@ -10,7 +10,17 @@ from string import Template, ascii_uppercase
 from iterreason.calls import EMPTY_PROMPT, Prompt, View
 from iterreason.memory import Memory
 from iterreason.plan import Plan
-from iterreason.records import Candidate, Evidence, Image, Problem, Question, Retraction
+from iterreason.records import (
+    Candidate,
+    Contradiction,
+    Entry,
+    Evidence,
+    Image,
+    Problem,
+    Question,
+    Resolution,
+    Retraction,
+)
 
 SaidBy = Callable[[Evidence], str]
 MAX_EVIDENCE_CHARS = 300
@@ -43,10 +53,16 @@ def one_line(text: str, limit: int = MAX_EVIDENCE_CHARS) -> str:
     return line if len(line) <= limit else f"{line[:limit]}… [cut]"
 
 
-def evidence_line(entry: Evidence | Retraction, images: int = 1, said_by: SaidBy = lambda found: "") -> str:
+def evidence_line(entry: Entry, images: int = 1, said_by: SaidBy = lambda found: "") -> str:
     """One entry of the memory as the reasoner reads it; rendered once, never again. said_by: who says it, if told."""
     if isinstance(entry, Retraction):
         return f"[{entry.number}] is withdrawn by {one_line(entry.by, 60)}."
+    if isinstance(entry, Contradiction):
+        asked = "; ask one question that settles it" if entry.way == "reasoner" else ""
+        return f"[{entry.one}] and [{entry.other}] contradict each other{asked}."
+    if isinstance(entry, Resolution):
+        stands = f"speaks for [{entry.prevailed}]" if entry.prevailed else "leaves it open"
+        return f"[{entry.one}] against [{entry.other}]: {one_line(entry.by, 60)} {stands}."
     where = f"image {entry.image + 1}: " if images > 1 else ""
     if entry.region:
         box = entry.region
@@ -67,7 +83,7 @@ def evidence_line(entry: Evidence | Retraction, images: int = 1, said_by: SaidBy
     return f"[{entry.number}] {where}{said}{f' ({told})' if told else ''}"
 
 
-def evidence_lines(entries: Iterable[Evidence | Retraction], images: int, said_by: SaidBy = lambda found: "") -> str:
+def evidence_lines(entries: Iterable[Entry], images: int, said_by: SaidBy = lambda found: "") -> str:
     """Entries of the memory, a line each."""
     return "\n".join(evidence_line(e, images, said_by) for e in entries) or "none"
 
@@ -117,16 +133,18 @@ def _views(images: Sequence[Image], plan: Plan) -> tuple[View, ...]:
     return tuple(View(image) for image in images) if plan.policy.reasoner.sees_image else ()
 
 
-def evidence_prompt(
-    prompt: Prompt, plan: Plan, added: Sequence[Evidence | Retraction], number: int, images: Sequence[Image]
-) -> Prompt:
+def evidence_prompt(prompt: Prompt, plan: Plan, added: Sequence[Entry], number: int, images: Sequence[Image]) -> Prompt:
     """The conversation, and what was learned since; a reasoner that sees images sees what was cropped."""
-    values = _round_values(plan, number)
-    text = fill(plan.policy.prompts.evidence, evidence=evidence_lines(added, len(images), plan.said_by), **values)
+    text = evidence_text(plan, evidence_lines(added, len(images), plan.said_by), number)
     return prompt.plus("user", *_crops(added, plan, images), text)
 
 
-def _crops(added: Sequence[Evidence | Retraction], plan: Plan, images: Sequence[Image]) -> tuple[View, ...]:
+def evidence_text(plan: Plan, lines: str, number: int) -> str:
+    """What stands before a later verdict: these lines of evidence."""
+    return fill(plan.policy.prompts.evidence or "$evidence", evidence=lines, **_round_values(plan, number))
+
+
+def _crops(added: Sequence[Entry], plan: Plan, images: Sequence[Image]) -> tuple[View, ...]:
     """A caption that answers something is of a crop."""
     if not plan.policy.reasoner.sees_image:
         return ()
@@ -174,7 +192,7 @@ def look_prompt(plan: Plan, view: View, question: Question | None, choices: Sequ
 
 
 def readout_prompt(
-    prompt: Prompt, plan: Plan, problem: Problem, answers: Sequence[str]
+    prompt: Prompt, plan: Plan, problem: Problem, answers: Sequence[str], before: str = ""
 ) -> tuple[Prompt, tuple[str, ...]]:
     """A branch that asks for the letter of the right answer; also gives the letters, one for each answer."""
     letters = tuple(ascii_uppercase[: len(answers)])
@@ -182,7 +200,7 @@ def readout_prompt(
         f"{letter}: {one_line(answer, 1_000)}" for letter, answer in zip(letters, answers, strict=True)
     )
     text = fill(plan.policy.prompts.readout, question=problem.question.strip(), candidates=lettered)
-    return prompt.plus("user", text), letters
+    return prompt.plus("user", f"{before}\n{text}" if before else text), letters
 
 
 def reask_prompt(prompt: Prompt, plan: Plan, bad_reply: str, error: str) -> Prompt:

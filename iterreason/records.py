@@ -16,6 +16,7 @@ MAX_CHOICES = 26  # a letter for each
 ONLY_LOOKED = "a person only asked to look"  # the stop reason of an episode that was to conclude nothing
 
 EvidenceKind = Literal["caption", "answer", "found", "told", "error"]
+SettlingWay = Literal["answerer", "zoom", "reasoner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,36 @@ class Retraction:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two pieces of evidence that answer one question differently, about which one more question is put.
+
+    one, other: their numbers. way: `answerer` (another one is asked), `zoom` (the same question, on a region) or
+    `reasoner` (it is shown the contradiction and asks).
+    """
+
+    one: int
+    other: int
+    way: SettlingWay
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What came of a contradiction.
+
+    prevailed: the number of the evidence that stands, `one` or `other`; None where it stays open.
+    by: what decided: `[7]`, the evidence of that number, or `the verdict of round 3`.
+    """
+
+    one: int
+    other: int
+    prevailed: int | None
+    by: str
+
+
+Entry = Evidence | Retraction | Contradiction | Resolution  # what a memory holds
+
+
+@dataclass(frozen=True, slots=True)
 class ToolUse:
     """A tool and its typed arguments as JSON text, without image and region; `fault` says why it cannot be used."""
 
@@ -158,12 +189,16 @@ class Question:
     """A sub-question for the answerer, about one of the images (0-based); with `use`, something for a tool to do.
 
     text: what is asked, empty for a caption; of a tool's use, the use as it is shown.
+    means: for answers that it may bring, which answer to the problem each speaks for; empty where that is not said.
+    worth: how much it was expected to change the belief, in [0, 1]; None where that was not weighed.
     """
 
     text: str
     image: int = 0
     region: Region | None = None
     use: ToolUse | None = None
+    means: tuple[tuple[str, str], ...] = ()
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +220,8 @@ class Verdict:
     missing: what it would still need to know.
     stated: the confidence that the model claims, in [0, 1]; None where absent or out of range.
     confidence: the policy's number for `answer`, in [0, 1]; None where nothing could be estimated.
+    same_as: the earlier answer that the reasoner holds to mean the same as `answer`; None where there is none.
+    dropped: the questions that it proposed and that were not worth their cost.
     """
 
     answer: str | None
@@ -196,6 +233,13 @@ class Verdict:
     belief: tuple[Candidate, ...] = ()
     outside: float | None = None
     confidence: float | None = None
+    same_as: str | None = None
+    dropped: tuple[Question, ...] = ()
+
+    @property
+    def candidate(self) -> str | None:
+        """The candidate that the verdict is for: its answer, or the earlier one that means the same."""
+        return self.same_as or self.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +288,34 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Weight:
+    """What one piece of evidence weighed in the last verdict: what changes once it is withdrawn.
+
+    weight: the answer's probability with it less that without it, in [-1, 1]; None where nothing scores the answer.
+    answer: the answer without it. moved: whether that is another one; None where the model failed to say.
+    """
+
+    number: int
+    weight: float | None
+    answer: str | None
+    moved: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What each piece of evidence weighed, each left out once.
+
+    by: `read-out` or `vote` (the candidates scored again) or `conclusion` (the verdict drawn again; no weights).
+    reason: why there are no weights; empty where there are. usage: what it cost, apart from the episode's own.
+    """
+
+    weights: tuple[Weight, ...] = ()
+    by: Literal["read-out", "vote", "conclusion", ""] = ""
+    reason: str = ""
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How an episode ended.
 
@@ -252,6 +324,7 @@ class Result:
         the estimator gave it, before a calibrated policy turned it into a probability.
     stop_reason: the rule that ended it, `budget: …`, or `error`.
     next_question: when it abstains, the question that would help most.
+    attribution: what each piece of evidence weighed, where that was asked for; its calls are not in `usage`.
     """
 
     problem: Problem
@@ -269,6 +342,7 @@ class Result:
     raw_confidence: float | None = None
     next_question: str | None = None
     error: str | None = None
+    attribution: Attribution | None = None
 
     @property
     def best_guess(self) -> str | None:

@@ -21,6 +21,7 @@ from iterreason.tools.spec import ToolSpec, read_use, use_schemas
 
 NOT_SURE = "not sure"
 MAX_ANSWER_CHARS = 80
+MAX_MEANS = 10  # answers to a question of which it is said what they speak for
 MAX_REPLY_CHARS = 100_000
 _ASIDE = re.compile(r"""\{(?!\s*\})[^{}"':]*+\}""")  # braces in prose or mathematics: {1, 2}, {your reply}
 
@@ -95,6 +96,7 @@ def _number(text: str) -> float:
 
 
 _KINDS = (
+    "_Means",
     "str",
     "int",
     "float",
@@ -109,11 +111,18 @@ class _Used(BaseModel):
     tool: str
 
 
+class _Means(BaseModel):
+    model_config = ConfigDict(strict=True)
+    answer: str
+    speaks_for: str
+
+
 class _Asked(BaseModel):
     model_config = ConfigDict(strict=True)
     question: str
     image: Annotated[int, Field(ge=1)] = 1
     tool: None = None  # what names one is `_Used`, also where it has a question
+    means: list[_Means] = []
 
 
 class _QuestionsReply(BaseModel):
@@ -185,17 +194,35 @@ def _read_questions(asked: Sequence[str | _Asked | _Used], problem: Problem, pla
     """At most as many as the policy allows; a surplus stays in the trace with the reply's text."""
     questions: list[Question] = []
     for item in asked:
-        if len(questions) == plan.policy.rounds.questions:
+        if len(questions) == _most_asked(plan):
             break
         if isinstance(item, _Used):
             questions.append(read_use(item.model_dump(), plan.tools, len(problem.images)))
             continue
-        text, image = (item, 1) if isinstance(item, str) else (item.question, item.image)
+        text, image, said = (item, 1, []) if isinstance(item, str) else (item.question, item.image, item.means)
         if image > len(problem.images):
             raise Unreadable(f"there is no image {image}; the images are 1 to {len(problem.images)}")
         if text.strip():
-            questions.append(Question(_cut(" ".join(text.split()), plan.policy.reasoner.question_chars), image - 1))
+            means = _read_means(said, problem) if plan.policy.ask.keep == "worth" else ()
+            cut = _cut(" ".join(text.split()), plan.policy.reasoner.question_chars)
+            questions.append(Question(cut, image - 1, means=means))
     return tuple(questions)
+
+
+def _most_asked(plan: Plan) -> int:
+    """How many questions a reply may hold: those to be put, or those to choose them from."""
+    ask, rounds = plan.policy.ask, plan.policy.rounds
+    return ask.propose if ask.keep == "worth" and rounds.questions else rounds.questions
+
+
+def _read_means(said: Sequence[_Means], problem: Problem) -> tuple[tuple[str, str], ...]:
+    """What the answers to a question speak for; what names no answer, or none of the choices, says nothing."""
+    means: dict[str, tuple[str, str]] = {}
+    for one in said[:MAX_MEANS]:
+        spoken = match_choice(one.speaks_for, problem.choices) if problem.choices else one.speaks_for
+        if fold(one.answer) and spoken and fold(spoken):
+            means.setdefault(fold(one.answer), (_cut(one.answer, MAX_ANSWER_CHARS), _cut(spoken, MAX_ANSWER_CHARS)))
+    return tuple(means.values())
 
 
 def _stated(value: float | str | None) -> float | None:
@@ -219,7 +246,7 @@ def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
     """The JSON schema of the concluding reply of a round; all in it is bounded, so that it always closes."""
     policy = plan.policy
     separate = policy.layout == "separate"
-    asks = 0 if separate or policy.rounds.max == 1 else policy.rounds.questions
+    asks = 0 if separate or policy.rounds.max == 1 else _most_asked(plan)
     choices = problem.choices
     if separate and choices and number < policy.rounds.max and match_choice(NOT_SURE, choices) is None:
         choices += (NOT_SURE,)
@@ -231,6 +258,7 @@ def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
         len(problem.images),
         plan.confidence == "stated",
         plan.tools,
+        policy.ask.keep == "worth",
     )
 
 
@@ -243,6 +271,7 @@ def _verdict_schema(
     images: int,
     stated: bool,
     tools: tuple[ToolSpec, ...],
+    worth: bool = False,
 ) -> str:
     fields: dict[str, Any] = {
         "rationale": {"type": "string", "maxLength": rationale},
@@ -253,7 +282,8 @@ def _verdict_schema(
         fields["confidence"] = {"enum": [n / 20 for n in range(21)]}  # a number's digits could go on for ever
     if asks[1]:
         fields["missing"] = {"type": "string", "maxLength": chars}
-        fields["questions"] = _questions(chars, asks, images, tools)
+        meant = _meant(choices) if worth else None
+        fields["questions"] = _questions(chars, asks, images, tools, meant)
     return _object(fields)
 
 
@@ -268,12 +298,26 @@ def _questions_schema(chars: int, asks: int, images: int) -> str:
     return _object({"questions": _questions(chars, (1, asks), images)})
 
 
-def _questions(chars: int, asks: tuple[int, int], images: int, tools: tuple[ToolSpec, ...] = ()) -> dict[str, Any]:
+def _meant(choices: tuple[str, ...]) -> dict[str, Any]:
+    """For each answer that a question may bring, which answer to the problem it speaks for."""
+    spoken = {"type": "string", "enum": list(choices)} if choices else _text(1, MAX_ANSWER_CHARS)
+    item = json.loads(_object({"answer": _text(1, MAX_ANSWER_CHARS), "speaks_for": spoken}))
+    return {"type": "array", "items": item, "maxItems": MAX_MEANS}
+
+
+def _questions(
+    chars: int,
+    asks: tuple[int, int],
+    images: int,
+    tools: tuple[ToolSpec, ...] = (),
+    meant: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """At least `asks[0]` questions or uses of tools, at most `asks[1]`."""
     # The form of a question, so that a small model's reply stays one: no brackets, a question mark at the end.
     item = {**_text(3, chars), "pattern": rf"^[^\[\]{{}}<>\"\\\n]{{2,{chars - 1}}}[?？]$"}
-    if images > 1:
-        fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}, "question": item}
+    if images > 1 or meant:
+        fields = {"image": {"type": "integer", "minimum": 1, "maximum": images}} if images > 1 else {}
+        fields |= {"question": item} | ({"means": meant} if meant else {})
         item = json.loads(_object(fields))
     if tools:
         item = {"anyOf": [item, *use_schemas(tools, images)]}

@@ -15,10 +15,12 @@ from iterreason.plan import Plan
 from iterreason.policy import Policy
 from iterreason.records import (
     Candidate,
+    Contradiction,
     Evidence,
     EvidenceKind,
     Problem,
     Question,
+    Resolution,
     Result,
     Retraction,
     Round,
@@ -47,7 +49,7 @@ class State:
     prompt: the conversation with the reasoner so far; rendered: the memory as far as it is in there.
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
     directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
-    wanted: looks that a person asked for.
+    wanted: looks that a person asked for. settling: how many contradictions a question was put about.
     ending: why no further call may be made.
     """
 
@@ -64,6 +66,7 @@ class State:
     rendered: Memory = EMPTY
     directs: dict[int, tuple[float, tuple[Candidate, ...]]] = field(default_factory=dict)
     wanted: list[Question] = field(default_factory=list)
+    settling: int = 0
     ending: str | None = None
 
     @property
@@ -174,6 +177,17 @@ class State:
         self.memory = self.memory.plus(found)
         self.events.append(calls.EvidenceFound(found))
         return found
+
+    def contradicted(self, contradiction: Contradiction) -> None:
+        """Note that one more question is put about a contradiction."""
+        self.settling += 1
+        self.memory = self.memory.plus(contradiction)
+        self.events.append(calls.ContradictionFound(contradiction))
+
+    def settled(self, resolution: Resolution) -> None:
+        """Note what came of a contradiction."""
+        self.memory = self.memory.plus(resolution)
+        self.events.append(calls.ContradictionSettled(resolution))
 
     def close(self, verdict: Verdict, *, estimated: bool = True) -> str | None:
         """End a round with its verdict; gives the reason to stop, if a rule holds."""

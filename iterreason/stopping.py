@@ -25,7 +25,7 @@ def stable(rounds: int, same: SameText) -> StopRule:
     """Stop once the last `rounds` verdicts give the same answer."""
 
     def rule(verdicts: Sequence[Verdict], memory: Memory) -> str | None:
-        answers = [v.answer for v in verdicts[-rounds:]]
+        answers = [v.candidate for v in verdicts[-rounds:]]
         first = answers[0]
         if len(answers) < rounds or first is None:
             return None

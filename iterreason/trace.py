@@ -116,6 +116,7 @@ class TraceWriter:
             "start": plain(start),
             "seed": seed,
             "all_rounds": plan.all_rounds,
+            **({"attribution": True} if plan.attribution else {}),
             "reliability": plan.reliability.to_json(),
             "same": "" if plan.same is same_text else getattr(plan.same, "__qualname__", "of the caller's own"),
         } | ({"asked": plain(asked)} if asked else {})
@@ -319,6 +320,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             begin["context_tokens"],
             all_rounds=begin.get("all_rounds", False),
             reliability=from_json(begin.get("reliability", ())),
+            attribution=begin.get("attribution", False),
             tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])

@@ -150,8 +150,8 @@ def test_without_a_measured_direct_answer_nothing_is_claimed(answer, direct):
 @pytest.mark.parametrize(
     ("verdict", "estimate"),
     [
-        (Verdict("yes", stated=0.8), Estimate(0.8, (Candidate("yes", 0.8),))),
-        (Verdict("yes", stated=0.0), Estimate(0.0, (Candidate("yes", 0.0),))),
+        (Verdict("yes", stated=0.75), Estimate(0.75, (Candidate("yes", 0.75),), 0.25)),
+        (Verdict("yes", stated=0.0), Estimate(0.0, (Candidate("yes", 0.0),), 1.0)),
         (Verdict("yes"), Estimate()),
         (Verdict(None, stated=0.8), Estimate()),
     ],

@@ -66,6 +66,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     add("--no-baselines", action="store_true", help="without the policies `blind` and `direct`")
     add("--matched", action="store_true", help="also `direct`, sampled as often as the policy's tokens pay for")
     add("--all-rounds", action="store_true", help="no stop rule ends an episode; each round records which held")
+    add("--probe", type=int, default=0, metavar="N", help="of N problems see whether the image moves the answer")
     add("--retry-errors", action="store_true", help="solve problems again that ended with an error")
     add("--strict", action="store_true", help="stop where an image is missing")
     add("--deterministic", action="store_true", help="one problem at a time, torch's deterministic algorithms")
@@ -101,6 +102,8 @@ def _eval(options: argparse.Namespace) -> int:
     if not options.tasks:
         taken = f" ('{options.ray}' was taken as the address of --ray; put tasks first)" if options.ray else ""
         raise Misuse(f"name a task; `iterreason tasks` lists them{taken}")
+    if options.ray is not None and options.probe:
+        raise Misuse("--probe asks the models of this process; leave --ray out, or probe in a second call")
     if options.ray is not None and options.deterministic:
         raise Misuse("--deterministic solves one problem at a time in this process; leave --ray out")
     wanted = _wanted(options)
@@ -149,6 +152,7 @@ def _wanted(options: argparse.Namespace) -> Evaluation:
         retry_errors=options.retry_errors,
         strict=options.strict,
         deterministic=options.deterministic,
+        probe=options.probe,
     )
 
 

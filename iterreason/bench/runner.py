@@ -13,6 +13,7 @@ from typing import Protocol
 from iterreason.background import aside
 from iterreason.bench.folder import RunFolder, folder_of
 from iterreason.bench.manifest import Terms, make_manifest
+from iterreason.bench.probing import probe_run
 from iterreason.bench.row import Row, Run
 from iterreason.bench.solving import Done, Job, Setting, solve_all
 from iterreason.bench.tasks.loading import Loaded, load_items, missing_text
@@ -50,6 +51,7 @@ class Evaluation:
     limit: problems of each split at most, a sample that depends on their ids alone; None for all. seeds: ≥ 1; each
         problem is solved once under each of 0, 1, ….
     matched: also run `direct` sampled as often as the first policy's mean tokens pay for.
+    probe: problems of each run whose image is blanked, swapped and cropped afterwards; 0: none.
     all_rounds, retry_errors, strict, deterministic: see `iterreason eval --help`.
     """
 
@@ -64,6 +66,7 @@ class Evaluation:
     retry_errors: bool = False
     strict: bool = False
     deterministic: bool = False
+    probe: int = 0
 
     @property
     def all_policies(self) -> tuple[NamedPolicy, ...]:
@@ -83,6 +86,8 @@ class Evaluation:
             raise Misuse(f"--limit must be at least 1, not {self.limit}")
         if self.seeds < 1:
             raise Misuse(f"--seeds must be at least 1, not {self.seeds}")
+        if self.probe < 0:
+            raise Misuse(f"--probe must be at least 0, not {self.probe}")
         if self.matched and self.all_rounds:
             raise Misuse("--matched counts the tokens of a policy that stops when it may; leave --all-rounds out")
         if self.matched and not (self.compared and "direct" in [policy.name for policy in self.all_policies]):
@@ -133,6 +138,10 @@ async def evaluate(
                     plan = opened.fit(_matched(wanted, of_task))
                     of_task.append(await _run(wanted, Setting(named, split, plan), data, watcher, solve))
                 runs += of_task
+                if wanted.probe:
+                    for plan, run in zip(plans, of_task, strict=False):
+                        setting = Setting(named, split, plan)
+                        watcher.said((await probe_run(run, setting, data.items, wanted.probe, opened.engine)).told)
         if solving is None:
             watcher.said(opened.told())
     finally:

@@ -1,0 +1,115 @@
+"""How often the image moves a policy's answers, on a sample of a run's problems."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from iterreason.background import aside
+from iterreason.bench.row import Run
+from iterreason.bench.solving import Setting
+from iterreason.bench.stats.estimates import interval
+from iterreason.bench.tasks.item import Item
+from iterreason.engine import Engine
+from iterreason.errors import IterReasonError
+from iterreason.probing import Probe, Probed, judged, varied
+from iterreason.records import Image, Problem, Result
+
+PROBES = "probes.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many of the probed problems' answers moved when the image was blank or another one.
+
+    n: those of which that can be said; failed: those of which it cannot. low, high: Wilson's 95 % interval.
+    """
+
+    policy: str
+    moved: int
+    n: int
+    failed: int
+
+    @property
+    def told(self) -> str:
+        """In one line."""
+        failed = f"; of {self.failed} nothing can be said" if self.failed else ""
+        if not self.n:
+            return f"{self.policy}: moved by the image: nothing to go by{failed}"
+        bounds = interval(self.moved, self.n)
+        rate = f"{self.moved / self.n:.3f} ({bounds.low:.3f}–{bounds.high:.3f})"
+        return f"{self.policy}: moved by the image: {self.moved} of {self.n}, {rate}{failed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        bounds = interval(self.moved, self.n) if self.n else None
+        rate = {"rate": self.moved / self.n, "low": bounds.low, "high": bounds.high} if bounds else {}
+        return asdict(self) | rate
+
+
+async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: int, engine: Engine) -> Moved:
+    """Probe the first `count` problems of a run under seed 0; each is swapped with the next one of another image.
+
+    Each probe is a line of `probes.jsonl` beside the rows; what is there already of this policy is not done again.
+    """
+    path = run.folder / PROBES
+    known = _read(path, setting)
+    chosen = list(items[:count])
+    for item in chosen:
+        if item.id in known:
+            continue
+        probe = await _probe(item, items, setting, engine)
+        line = {"id": item.id, "policy_hash": setting.plan.named.hash, "models": list(setting.models)}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | (probe or {"moved_by_image": None}), ensure_ascii=False) + "\n")
+        known[item.id] = None if probe is None else probe["moved_by_image"]
+    said = [known[item.id] for item in chosen]
+    told = [moved for moved in said if moved is not None]
+    return Moved(setting.plan.named.name, sum(told), len(told), len(said) - len(told))
+
+
+async def _probe(item: Item, items: Sequence[Item], setting: Setting, engine: Engine) -> dict[str, Any] | None:
+    """One problem's probe; None where its images cannot be read."""
+    try:
+        problem = await aside(item.problem)
+        variants = await aside(lambda: varied(problem, _other(problem, item, items)))
+    except IterReasonError:
+        return None
+
+    async def solved(about: Problem) -> Result:
+        return await engine.outcome(about, setting.plan, seed=0)
+
+    result, *others = await asyncio.gather(*(solved(about) for about in (problem, *variants.values())))
+    judge: list[Probed] = [
+        judged(result, variant, other, setting.plan.same) for variant, other in zip(variants, others, strict=True)
+    ]
+    return Probe(result, tuple(judge)).to_json()
+
+
+def _other(problem: Problem, item: Item, items: Sequence[Item]) -> tuple[Image, ...]:
+    """The images of the next problem that is about others, as many as are needed; none where there is no such one."""
+    own = {image.sha256 for image in problem.images}
+    at = items.index(item)
+    for other in (*items[at + 1 :], *items[:at]):
+        if other.group != item.group:
+            found = other.problem().images
+            if not own & {image.sha256 for image in found}:
+                return found if len(found) == len(problem.images) else found[:1]
+    return ()
+
+
+def _read(path: Path, setting: Setting) -> dict[str, bool | None]:
+    """What was probed before of this policy and these models; a torn line is left out."""
+    known: dict[str, bool | None] = {}
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if line["policy_hash"] == setting.plan.named.hash and line["models"] == list(setting.models):
+            known[line["id"]] = line["moved_by_image"]
+    return known
