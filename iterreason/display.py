@@ -30,7 +30,6 @@ from iterreason.records import (
     Question,
     Resolution,
     Result,
-    Retraction,
     Usage,
     Verdict,
 )
