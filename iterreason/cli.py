@@ -115,6 +115,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tool", action="append", default=[], metavar="NAME", help="a tool for the reasoner: ocr, detect:PATH-OR-ID, …"
     )
+    parser.add_argument(
+        "--exemplars", type=Path, metavar="FILE", help="JSONL of worked exemplars, for a policy that shows some"
+    )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
@@ -162,6 +165,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
         tools=options.tool,
         cache=options.cache,
         seed=options.seed,
+        exemplars=options.exemplars or (),
     ) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()

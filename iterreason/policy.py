@@ -192,7 +192,7 @@ class Prompts:
     )
     answer: str = ""
     entailed: str = (
-        "Known from an image:\n$evidence\nIs it then right that the answer to \"$question\" is \"$answer\"?\n"
+        'Known from an image:\n$evidence\nIs it then right that the answer to "$question" is "$answer"?\n'
         "$candidates\nReply with the letter only."
     )
     look: str = "$question\n$choices\nAnswer in a few words."

@@ -83,11 +83,6 @@ def _rounds(policy: Policy) -> Iterator[str]:
         yield "layout 'separate' asks in every round; rounds.questions must be at least 1"
     if policy.plan.steps and rounds.max > 1:
         yield f"plan.steps = {policy.plan.steps} plans once: rounds.max must be 1, not {rounds.max}"
-    if rounds.max > 1 and not rounds.questions and not sampled:
-        yield (
-            f"rounds.max = {rounds.max} with rounds.questions = 0 would learn nothing new after round 1;"
-            " write rounds.max = 1, or let it ask"
-        )
     if rounds.conclude == "last":
         if policy.layout != "separate" or policy.verdict_by == "answerer":
             yield "rounds.conclude = 'last' needs layout = 'separate' and the reasoner's verdict"

@@ -48,6 +48,8 @@ class State:
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
     directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
     wanted: looks that a person asked for.
+    samples: the verdicts that are counted as votes. relevant: whether evidence of a number bears on an answer.
+    shown: captions of the exemplars' images, by hash.
     ending: why no further call may be made.
     """
 
@@ -65,6 +67,9 @@ class State:
     directs: dict[int, tuple[float, tuple[Candidate, ...]]] = field(default_factory=dict)
     wanted: list[Question] = field(default_factory=list)
     ending: str | None = None
+    samples: list[Verdict] = field(default_factory=list)
+    relevant: dict[tuple[int, str], bool] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
@@ -213,7 +218,7 @@ class State:
             policy=self.plan.named.name,
             policy_hash=self.plan.named.hash,
             models=self.plan.models,
-            reasoner_sees_image=self.policy.reasoner.sees_image,
+            reasoner_sees_image=self.plan.sees_image,
             next_question=_best_question(verdict) if abstains else None,
             error=error,
         )

@@ -98,6 +98,7 @@ class TraceWriter:
             "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
             "tools": plain(plan.tools),
             "confidence": plan.confidence,
+            **({"reasoner_scores": plan.reasoner_scores} if "entailment" in plan.policy.confidence else {}),
             "context_tokens": plan.context_tokens,
             "start": plain(start),
             "seed": seed,
@@ -298,6 +299,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             begin["context_tokens"],
             all_rounds=begin.get("all_rounds", False),
             reliability=from_json(begin.get("reliability", ())),
+            reasoner_scores=begin.get("reasoner_scores", False),
             tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])

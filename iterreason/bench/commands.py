@@ -146,6 +146,7 @@ def _wanted(options: argparse.Namespace) -> Evaluation:
         baselines=not options.no_baselines,
         matched=options.matched,
         all_rounds=options.all_rounds,
+        exemplars=read_exemplars(options.exemplars) if options.exemplars else (),
         retry_errors=options.retry_errors,
         strict=options.strict,
         deterministic=options.deterministic,

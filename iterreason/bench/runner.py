@@ -20,6 +20,7 @@ from iterreason.bench.tasks.task import NamedTask
 from iterreason.errors import Misuse
 from iterreason.opening import Answerers, Wanted, open_models
 from iterreason.policy import NamedPolicy, find_policy
+from iterreason.records import Exemplar
 
 BASELINES = ("blind", "direct")
 Solving = Callable[[Iterable[Job], Setting], AsyncGenerator[Done, None]]
@@ -50,6 +51,7 @@ class Evaluation:
     limit: problems of each split at most, a sample that depends on their ids alone; None for all. seeds: ≥ 1; each
         problem is solved once under each of 0, 1, ….
     matched: also run `direct` sampled as often as the first policy's mean tokens pay for.
+    exemplars: the pool for policies that show some.
     all_rounds, retry_errors, strict, deterministic: see `iterreason eval --help`.
     """
 
@@ -64,6 +66,7 @@ class Evaluation:
     retry_errors: bool = False
     strict: bool = False
     deterministic: bool = False
+    exemplars: tuple[Exemplar, ...] = ()
 
     @property
     def all_policies(self) -> tuple[NamedPolicy, ...]:
@@ -83,6 +86,9 @@ class Evaluation:
             raise Misuse(f"--limit must be at least 1, not {self.limit}")
         if self.seeds < 1:
             raise Misuse(f"--seeds must be at least 1, not {self.seeds}")
+        for named in self.all_policies if not self.exemplars else ():
+            if named.policy.exemplars:
+                raise Misuse(f"policy '{named.name}' shows worked exemplars; name a pool of them with --exemplars FILE")
         if self.matched and self.all_rounds:
             raise Misuse("--matched counts the tokens of a policy that stops when it may; leave --all-rounds out")
         if self.matched and not (self.compared and "direct" in [policy.name for policy in self.all_policies]):
@@ -128,10 +134,15 @@ async def evaluate(
         plans = [opened.fit(policy, all_rounds=wanted.all_rounds) for policy in wanted.all_policies]
         with _deterministic() if wanted.deterministic else nullcontext():
             for (named, _), (split, data) in zip(wanted.tasks, loaded, strict=True):
-                of_task = [await _run(wanted, Setting(named, split, plan), data, watcher, solve) for plan in plans]
+                of_task = [
+                    await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
+                    for plan in plans
+                ]
                 if wanted.matched:
                     plan = opened.fit(_matched(wanted, of_task))
-                    of_task.append(await _run(wanted, Setting(named, split, plan), data, watcher, solve))
+                    of_task.append(
+                        await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
+                    )
                 runs += of_task
         if solving is None:
             watcher.said(opened.told())
