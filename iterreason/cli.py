@@ -92,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
     policies = commands.add_parser("policies", help="the policies that are shipped, or the text of one")
     policies.set_defaults(command=_policies)
-    policies.add_argument("name", nargs="?", metavar="NAME")
+    policies.add_argument("name", nargs="?", metavar="NAME", help="a policy's name, or `new`")
+    policies.add_argument(
+        "new", nargs="?", metavar="NEW", help="after `new`: write NEW.toml here, a file to start from"
+    )
 
     models = commands.add_parser("models", help="the kinds of model that are usable here, or what one model can do")
     models.set_defaults(command=_models)
@@ -201,13 +204,20 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _policies(options: argparse.Namespace) -> int:
+    from iterreason.new_policy import new_policy
     from iterreason.policy import find_policy, shipped
 
+    if options.name == "new":
+        path = new_policy(options.new or "", Path())
+        print(f"{path} is written. Change it, then: iterreason ask IMAGE QUESTION --policy {path}")
+        return 0
+    if options.new:
+        raise Misuse(f"one policy at a time: '{options.name}' or '{options.new}'; `policies new NAME` writes a file")
     if options.name:
         print(find_policy(options.name).text, end="")
         return 0
     for name in shipped():
-        print(f"{name:<13} {find_policy(name).policy.description}")
+        print(f"{name:<14} {find_policy(name).policy.description}")
     return 0
 
 

@@ -11,7 +11,16 @@ from dataclasses import replace
 
 from iterreason import calls, prompts
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
-from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes, majority
+from iterreason.confidence import (
+    Estimate,
+    from_cited,
+    from_direct,
+    from_installed,
+    from_scores,
+    from_stated,
+    from_votes,
+    majority,
+)
 from iterreason.entailment import entailed
 from iterreason.errors import BadProblem
 from iterreason.exemplars import caption_exemplars
@@ -21,7 +30,7 @@ from iterreason.looking import second_looks
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
 from iterreason.planning import planned
-from iterreason.policy import DIRECT_ESTIMATORS
+from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
@@ -259,6 +268,8 @@ def _estimate(state: State, verdict: Verdict) -> Steps[Estimate]:
         return from_direct(verdict.answer, state.direct, plan.same)
     if plan.confidence == "cited":
         return from_cited(verdict, state.memory, state.direct, plan.same)
+    if plan.confidence not in ESTIMATORS:
+        return from_installed(plan.confidence, verdict, state.memory)
     if plan.confidence == "entailment":
         return (yield from entailed(state, verdict))
     if verdict.answer is None:

@@ -10,7 +10,7 @@ from iterreason.calls import EMPTY_PROMPT, Capabilities, Prompt
 from iterreason.errors import BadPolicy
 from iterreason.folding import same_text
 from iterreason.memory import SameText
-from iterreason.policy import DIRECT_ESTIMATORS, Estimator, NamedPolicy, Policy
+from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS, Estimator, NamedPolicy, Policy
 from iterreason.records import Evidence
 from iterreason.reliability import FLAT, Reliability
 from iterreason.stopping import StopRule, stop_rule
@@ -180,6 +180,8 @@ def _name(model: Capabilities | None) -> str:
 def _can(
     estimator: Estimator, policy: Policy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]
 ) -> bool:
+    if estimator not in ESTIMATORS:  # an installed one goes by what is known anyway
+        return True
     if estimator in DIRECT_ESTIMATORS:
         return policy.look.samples > 1 or any(a.logprobs or a.scores for a in answerers)
     if estimator == "cited":

@@ -17,11 +17,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import ErrorDetails
 
+from iterreason import extensions
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
 
-Estimator = Literal[
-    "answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated", "entailment", "majority"
-]
+ESTIMATORS = ("answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated", "entailment", "majority")
+Estimator = str  # one of these, or an installed one; see extensions.py
 Probability = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -117,13 +117,14 @@ class Stop:
     """One stop rule: it holds when all the conditions named in it hold.
 
     confident: the verdict's confidence is at least this. stable: so many verdicts in a row gave the same answer.
-    dry: the reasoner has no new question. answered: the verdict names an answer.
+    dry: the reasoner has no new question. answered: the verdict names an answer. rule: an installed stop rule.
     """
 
     confident: Probability | None = None
     stable: Annotated[int, Field(ge=2, le=50)] | None = None
     dry: Literal[True] | None = None
     answered: Literal[True] | None = None
+    rule: str | None = None
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)
@@ -286,16 +287,20 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class NamedPolicy:
-    """A policy with its name, its text and the text's hash, as they go into results and traces."""
+    """A policy with its name, its text and the text's hash, as they go into results and traces.
+
+    extensions: the stop rules and estimators of other packages that it names, each with distribution and version.
+    """
 
     name: str
     text: str
     policy: Policy
+    extensions: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
-        """The sha256 of the text, hexadecimal."""
-        return sha256(self.text.encode()).hexdigest()
+        """The sha256 of the text, and of the extensions where there are any; hexadecimal."""
+        return sha256("\0".join((self.text, *self.extensions)).encode()).hexdigest()
 
 
 def shipped() -> tuple[str, ...]:
@@ -334,10 +339,13 @@ def read_policy(text: str, name: str, where: str = "policy") -> NamedPolicy:
         raise BadPolicy(f"{where} is not TOML: {error}") from None
     try:
         # As JSON, for there strict reading takes lists and tables: "4" and true are no numbers here.
-        return NamedPolicy(name, text, _reader().validate_json(json.dumps(values, default=str), strict=True))
+        policy = _reader().validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         lines = [f"  {_explain(fault)}" for fault in error.errors()]
         raise BadPolicy("\n".join([f"{where} cannot be used:", *lines])) from None
+    rules = [extensions.origin("stop rule", stop.rule) for stop in policy.stop if stop.rule]
+    estimators = [extensions.origin("estimator", name) for name in policy.confidence if name not in ESTIMATORS]
+    return NamedPolicy(name, text, policy, (*rules, *estimators))
 
 
 def _explain(fault: ErrorDetails) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 from operator import attrgetter
 
-from iterreason.policy import DIRECT_ESTIMATORS, SEPARATE_PROMPTS, Entailment, Policy, Stop
+from iterreason.errors import unknown
+from iterreason.extensions import GROUPS, installed
+from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS, SEPARATE_PROMPTS, Entailment, Policy, Stop
 
 
 def faults_of(policy: Policy) -> list[str]:
@@ -45,6 +47,7 @@ def _confidence(policy: Policy) -> Iterator[str]:
     named = policy.confidence
     direct = [estimator for estimator in named if estimator in DIRECT_ESTIMATORS]
     looks_directly = "question" in policy.look.first
+    yield from _unknown(policy)
     if twice := next((estimator for estimator in named if named.count(estimator) > 1), None):
         yield f"confidence names '{twice}' twice; once is enough"
     if policy.verdict_by == "answerer":
@@ -68,6 +71,17 @@ def _confidence(policy: Policy) -> Iterator[str]:
             )
         if not policy.reasoner.temperature:
             yield "confidence 'majority' with reasoner.temperature = 0 counts copies; write one above 0, such as 0.7"
+
+
+def _unknown(policy: Policy) -> Iterator[str]:
+    """Names of estimators and stop rules that are neither ours nor installed."""
+    for place, name in enumerate(policy.confidence):
+        if name not in ESTIMATORS and name not in (found := installed("estimator")):
+            yield f"confidence.{place}: {unknown('estimator', name, (*ESTIMATORS, *found))}"
+    for place, stop in enumerate(policy.stop):
+        if stop.rule is not None and stop.rule not in (found := installed("stop rule")):
+            group = GROUPS["stop rule"]
+            yield f"stop.{place}.rule: {unknown('stop rule', stop.rule, found)} Packages offer them as '{group}'."
 
 
 def _rounds(policy: Policy) -> Iterator[str]:

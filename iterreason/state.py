@@ -186,7 +186,8 @@ class State:
         held = tuple(why for rule in self.plan.rules if (why := rule(so_far, self.memory)) is not None)
         found = tuple(e.number for e in self.memory.evidence if e.round == self.number)
         self.rounds.append(Round(self.number, verdict, found, held, estimated))
-        self.events.append(calls.VerdictReached(self.number, verdict))
+        if self.policy.rounds.conclude == "each" or self.number == self.policy.rounds.max:
+            self.events.append(calls.VerdictReached(self.number, verdict))
         may_stop = self.number >= self.policy.rounds.min and not self.wanted and not self.plan.all_rounds
         return held[0] if held and may_stop else None
 

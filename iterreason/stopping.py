@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from iterreason.extensions import stop_rule_of
 from iterreason.memory import Memory, SameText, repeated
 from iterreason.policy import Budget, Stop
 from iterreason.records import Usage, Verdict
@@ -65,6 +66,8 @@ def stop_rule(stop: Stop, same: SameText) -> StopRule:
         parts.append(dry(same))
     if stop.answered:
         parts.append(answered())
+    if stop.rule:
+        parts.append(stop_rule_of(stop.rule))
 
     def rule(verdicts: Sequence[Verdict], memory: Memory) -> str | None:
         reasons = [part(verdicts, memory) for part in parts]

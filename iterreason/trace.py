@@ -94,7 +94,8 @@ class TraceWriter:
             "trace": SCHEMA_VERSION,
             "iterreason": __version__,
             "problem": plain(problem),
-            "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
+            "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text}
+            | ({"extensions": list(plan.named.extensions)} if plan.named.extensions else {}),
             "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
             "tools": plain(plan.tools),
             "confidence": plan.confidence,
@@ -290,6 +291,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
         )
     try:
         named = read_policy(begin["policy"]["text"], begin["policy"]["name"], f"the policy in {path}")
+        _check_extensions(path, begin["policy"].get("extensions", []), named)
         models = begin["models"]
         plan = Plan(
             named,
@@ -308,6 +310,13 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
         what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
         raise BadTrace(f"{path}, line {number} or its turns: not a trace of this version ({what})") from None
     return replace(trace, turns=turns, finished=any("result" in line for line in rest))
+
+
+def _check_extensions(path: Path, recorded: list[str], named: NamedPolicy) -> None:
+    """Raise BadTrace where a stop rule or estimator of another package is not the one that the episode ran with."""
+    if recorded != list(named.extensions):
+        here = ", ".join(named.extensions) or "none"
+        raise BadTrace(f"{path} was recorded with {', '.join(recorded)}; here is {here}: install the recorded version")
 
 
 def _problem(value: dict[str, Any]) -> Problem:
