@@ -68,7 +68,7 @@ class Reasoner:
         the `Tool` protocol; see docs/tools.md.
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
-    exemplars: a pool of worked ones for a policy that shows some, or the JSONL file that holds them; see docs/policies.md.
+    exemplars: a pool for a policy that shows worked ones, or the JSONL file that holds it; see docs/policies.md.
 
     Opens its models at the first use; use it as a context manager, or `close()` it. A model that came as an object is
     its owner's, and stays open.

@@ -67,7 +67,7 @@ def _question_similarity(problem: Problem, pool: Sequence[Exemplar]) -> list[flo
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError:
         raise MissingExtra(
-            "exemplars_by = 'question' needs scikit-learn: pip install 'iterreason[bench]'; or choose 'random' or 'image'"
+            "exemplars_by = 'question' needs scikit-learn: pip install 'iterreason[bench]', or choose by 'image'"
         ) from None
     texts = [problem.question, *(exemplar.question for exemplar in pool)]
     vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)

@@ -1,7 +1,7 @@
 """Stop rules and confidence estimators of other packages, found by entry point; a policy names them like our own.
 
-A stop rule is a pure function of the verdicts so far and the memory: the reason to stop, or None. An estimator is a pure
-function of the verdict and the memory: a number in [0, 1], or None where it can tell none.
+A stop rule is a pure function of the verdicts so far and the memory: the reason to stop, or None. An estimator is a
+pure function of the verdict and the memory: a number in [0, 1], or None where it can tell none.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]
 
 
 def generate_rationale(state: State, prompt: Prompt) -> Steps[tuple[Prompt, tuple[str, tuple[int, ...]]]]:
-    """Have a rationale written in a reply of its own; gives the prompt for the answer, and the rationale with its cites.
+    """Have a rationale written in a reply of its own; gives the prompt for the answer, and what was read.
 
     Source: Multimodal-CoT (Zhang et al. 2023, arXiv 2302.00923): rationale generation, then answer inference from it.
     """

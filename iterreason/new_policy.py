@@ -11,8 +11,8 @@ from iterreason.policy import read_policy
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 _TEXT = """\
-# A policy: all about an episode that is neither the problem nor the models. It works as it stands; docs/policies.md explains
-# each key, `iterreason policies NAME` prints the shipped ones. `iterreason ask IMAGE QUESTION --policy {file}` follows it.
+# A policy: all about an episode that is neither the problem nor the models. It works as it stands; docs/policies.md
+# explains each key, `iterreason policies NAME` prints the shipped ones. `iterreason ask IMAGE QUESTION --policy {file}` follows it.
 description = "{name}: say in a line what it does"
 source = "own"                          # a paper, or where else it comes from
 

@@ -213,7 +213,7 @@ def test_recoverr_gives_a_sure_direct_answer_at_once():
 
 
 def test_recoverr_looks_for_reliable_and_relevant_evidence_until_it_entails():
-    """Caption first; then questions, relevance of each reliable answer by two read-outs, and one over all that count."""
+    """Caption first; then questions, two read-outs for the relevance of each reliable answer, one over all that count."""
     ask = json.dumps({"questions": ["is it round?", "is it red?", "is it day?"]})
     answers = {"is it round?": said("yes", 0.97), "is it red?": said("yes", 0.5), "is it day?": said("no", 0.9)}
     readouts = [hypothesis(0.4)]  # of the caption alone
@@ -265,7 +265,7 @@ def test_recoverr_samples_a_reasoner_that_gives_no_scores():
 
 
 def test_vote_samples_until_the_leader_is_sure():
-    """Each round is one sample of the very same prompt; four that agree are enough, the Beta posterior is then 31/32."""
+    """Each round is one sample of the very same prompt; four that agree are enough: the posterior is then 31/32."""
     script = Script([verdict("yes")] * 40)
     result = script.play(episode(problem(), plan("vote", reasoner=TEXT)))
     assert course(script) == ["answerer/look answerer/look", *["reasoner/generation"] * 4]

@@ -24,7 +24,7 @@ from iterreason.trace import EpisodeRecorder
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all problems of a run share: the task, the split, the policy as fitted to the models, the exemplars' pool."""
+    """What all problems of a run share: the task, the split, the policy as fitted, the exemplars' pool."""
 
     task: NamedTask
     split: str
