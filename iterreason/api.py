@@ -15,6 +15,7 @@ from iterreason.background import Background, aside
 from iterreason.calls import Event
 from iterreason.driver import OnEvents, OnReturned
 from iterreason.errors import BadProblem, EpisodeFailed, IterReasonError, Misuse
+from iterreason.exemplars import read_exemplars, with_exemplars
 from iterreason.folding import same_text
 from iterreason.images import load_image
 from iterreason.memory import EMPTY, Memory, SameText
@@ -23,7 +24,7 @@ from iterreason.opening import Answerers, Opened, Wanted, each_answerer, open_mo
 from iterreason.plan import Plan
 from iterreason.policy import find_policy
 from iterreason.recording import EpisodesFile, open_trace
-from iterreason.records import Image, Problem, Result
+from iterreason.records import Exemplar, Image, Problem, Result
 from iterreason.tools import Tool
 from iterreason.trace import EpisodeRecorder, read_trace
 
@@ -70,6 +71,7 @@ class Reasoner:
     cache: an SQLite file of replies; none by default. seed: for models that sample.
     same: whether two questions, or two answers, are the same; folds case, punctuation, articles, number words.
     attribution: weigh each piece of evidence at the end, for `Result.attribution`; its calls are counted apart.
+    exemplars: a pool for a policy that shows worked ones, or the JSONL file that holds it; see docs/policies.md.
 
     Opens its models at the first use; use it as a context manager, or `close()` it. A model that came as an object is
     its owner's, and stays open.
@@ -88,6 +90,7 @@ class Reasoner:
         seed: int | None = None,
         same: SameText = same_text,
         attribution: bool = False,
+        exemplars: str | Path | Sequence[Exemplar] = (),
     ) -> None:
         if concurrency < 1:
             raise Misuse(f"concurrency must be at least 1, not {concurrency}")
@@ -99,6 +102,7 @@ class Reasoner:
         self._attribution = attribution
         self._background: Background | None = None
         self._open: tuple[Opened, Plan] | None = None
+        self._pool = read_exemplars(Path(exemplars)) if isinstance(exemplars, str | Path) else tuple(exemplars)
         self._busy = 0  # episodes of the one-line call in the making
 
     # -------------------------------------------------------------- one problem
@@ -153,7 +157,8 @@ class Reasoner:
         async def work() -> None:
             try:
                 opened, plan = await self._opened()
-                queue.put(await opened.engine.run(problem, plan, seed=self._seed, on_events=_put_each(queue)))
+                shown = await aside(lambda: with_exemplars(problem, plan.policy, self._pool, self._seed))
+                queue.put(await opened.engine.run(shown, plan, seed=self._seed, on_events=_put_each(queue)))
             except BaseException as error:
                 queue.put(error)
                 raise
@@ -187,9 +192,10 @@ class Reasoner:
         return self._run(self._many(problems, trace, on_result))
 
     async def _many(
-        self, problems: Sequence[Problem], trace: str | Path | None, on_result: OnResult | None
+        self, given: Sequence[Problem], trace: str | Path | None, on_result: OnResult | None
     ) -> list[Result]:
         opened, plan = await self._opened()
+        problems = await aside(lambda: [with_exemplars(p, plan.policy, self._pool, self._seed) for p in given])
         results: dict[int, Result] = {}
         recorders: dict[int, EpisodeRecorder] = {}
 
@@ -272,9 +278,10 @@ class Reasoner:
             self._busy -= 1
 
     async def _episode(
-        self, problem: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
+        self, problem_given: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
     ) -> Result:
         opened, plan = await self._opened()
+        problem = await aside(lambda: with_exemplars(problem_given, plan.policy, self._pool, self._seed))
         file, recorded = open_trace(trace, problem, plan, start, self._seed)
         result = None
         try:

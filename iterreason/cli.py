@@ -98,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
 
     policies = commands.add_parser("policies", help="the policies that are shipped, or the text of one")
     policies.set_defaults(command=_policies)
-    policies.add_argument("name", nargs="?", metavar="NAME")
+    policies.add_argument("name", nargs="?", metavar="NAME", help="a policy's name, or `new`")
+    policies.add_argument(
+        "new", nargs="?", metavar="NEW", help="after `new`: write NEW.toml here, a file to start from"
+    )
 
     models = commands.add_parser("models", help="the kinds of model that are usable here, or what one model can do")
     models.set_defaults(command=_models)
@@ -123,6 +126,9 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lavis-python", metavar="FILE", help="the Python that has LAVIS, for `lavis:` models")
     parser.add_argument(
         "--tool", action="append", default=[], metavar="NAME", help="a tool for the reasoner: ocr, detect:PATH-OR-ID, …"
+    )
+    parser.add_argument(
+        "--exemplars", type=Path, metavar="FILE", help="JSONL of worked exemplars, for a policy that shows some"
     )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
@@ -172,6 +178,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
         cache=options.cache,
         seed=options.seed,
         attribution=getattr(options, "attribution", False),
+        exemplars=options.exemplars or (),
     ) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()
@@ -212,13 +219,20 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _policies(options: argparse.Namespace) -> int:
+    from iterreason.new_policy import new_policy
     from iterreason.policy import find_policy, shipped
 
+    if options.name == "new":
+        path = new_policy(options.new or "", Path())
+        print(f"{path} is written. Change it, then: iterreason ask IMAGE QUESTION --policy {path}")
+        return 0
+    if options.new:
+        raise Misuse(f"one policy at a time: '{options.name}' or '{options.new}'; `policies new NAME` writes a file")
     if options.name:
         print(find_policy(options.name).text, end="")
         return 0
     for name in shipped():
-        print(f"{name:<13} {find_policy(name).policy.description}")
+        print(f"{name:<14} {find_policy(name).policy.description}")
     return 0
 
 

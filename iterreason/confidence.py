@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iterreason.calls import Reply, Sample
+from iterreason.extensions import estimator_of
 from iterreason.folding import match_choice, match_letter
 from iterreason.memory import Memory, SameText
 from iterreason.prompts import by_probability
@@ -119,6 +120,14 @@ def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], sa
         return Estimate()
     sure = math.prod(known)
     return Estimate(sure, (Candidate(verdict.candidate or verdict.answer, sure),), 1.0 - sure)
+
+
+def from_installed(name: str, verdict: Verdict, memory: Memory) -> Estimate:
+    """An estimator of another package: what its function makes of verdict and memory."""
+    if verdict.answer is None:
+        return Estimate()
+    sure = estimator_of(name)(verdict, memory)
+    return Estimate() if sure is None else Estimate(sure, (Candidate(verdict.answer, sure),), 1.0 - sure)
 
 
 def from_stated(verdict: Verdict) -> Estimate:

@@ -7,12 +7,21 @@ from dataclasses import replace
 
 from iterreason import prompts
 from iterreason.calls import Call, Prompt, Reply, Sampling
-from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes
+from iterreason.confidence import (
+    Estimate,
+    from_cited,
+    from_direct,
+    from_installed,
+    from_scores,
+    from_stated,
+    from_votes,
+)
+from iterreason.entailment import entailed
 from iterreason.folding import match_choice, match_letter
+from iterreason.generating import ask_reasoner
+from iterreason.policy import ESTIMATORS
 from iterreason.records import Verdict
 from iterreason.state import State, Steps
-
-Ask = Callable[[State, Call], Steps[Reply]]  # has the reasoner answer a call; raises Ended where it fails
 
 MAX_COMPARED = 4  # candidates that a new answer is compared with in a round, the latest first
 _VOTE_TEMPERATURE = 1.0
@@ -23,7 +32,7 @@ _YES, _NO = "yes", "no"
 # ------------------------------------------------------------------ one candidate or two
 
 
-def recognised(state: State, verdict: Verdict, ask: Ask) -> Steps[Verdict]:
+def recognised(state: State, verdict: Verdict) -> Steps[Verdict]:
     """The verdict, with the earlier candidate that its answer means the same as, where the policy has that asked.
 
     Answers that are the same text after folding need no asking. Each question is a branch, counted as a read-out.
@@ -37,12 +46,12 @@ def recognised(state: State, verdict: Verdict, ask: Ask) -> Steps[Verdict]:
     if any(state.plan.same(verdict.answer, answer) for answer in known):
         return verdict
     for answer in list(dict.fromkeys(reversed(known)))[:MAX_COMPARED]:
-        if (yield from _mean_the_same(state, answer, verdict.answer, ask)):
+        if (yield from _mean_the_same(state, answer, verdict.answer)):
             return replace(verdict, same_as=answer)
     return verdict
 
 
-def _mean_the_same(state: State, one: str, other: str, ask: Ask) -> Steps[bool]:
+def _mean_the_same(state: State, one: str, other: str) -> Steps[bool]:
     """Whether the reasoner holds two answers to be one; what it does not clearly affirm, they are two."""
     asked = {"question": state.problem.question.strip(), "one": prompts.one_line(one), "other": prompts.one_line(other)}
     branch = state.prompt.plus("user", prompts.fill(state.policy.prompts.same, **asked))
@@ -54,7 +63,7 @@ def _mean_the_same(state: State, one: str, other: str, ask: Ask) -> Steps[bool]:
         sampling=Sampling(0.0, 1 if scores else _LETTER_TOKENS, seed=state.seed),
         choices=("A", "B") if scores else (),
     )
-    reply = yield from ask(state, call)
+    reply = yield from ask_reasoner(state, call)
     if scores:
         return (from_scores(_YES, (_YES, _NO), reply, state.plan.same).confidence or 0.0) > 0.5
     said = match_letter(reply.text, (_YES, _NO)) or match_choice(reply.text, (_YES, _NO))
@@ -64,10 +73,13 @@ def _mean_the_same(state: State, one: str, other: str, ask: Ask) -> Steps[bool]:
 # ------------------------------------------------------------------ how sure
 
 
-def estimated(state: State, verdict: Verdict, ask: Ask) -> Steps[Verdict]:
+def estimated(state: State, verdict: Verdict) -> Steps[Verdict]:
     """The verdict with the policy's confidence in it, and the belief that it comes from."""
-    call, read = reading(state, verdict)
-    estimate = read((yield from ask(state, call)) if call else Reply())
+    if state.plan.confidence == "entailment":
+        estimate = yield from entailed(state, verdict)
+    else:
+        call, read = reading(state, verdict)
+        estimate = read((yield from ask_reasoner(state, call)) if call else Reply())
     return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
 
 
@@ -83,6 +95,8 @@ def reading(state: State, verdict: Verdict) -> tuple[Call | None, Callable[[Repl
         return None, lambda reply: from_direct(answer, state.direct, plan.same)
     if plan.confidence == "cited":
         return None, lambda reply: from_cited(verdict, state.memory, state.direct, plan.same)
+    if plan.confidence not in ESTIMATORS:
+        return None, lambda reply: from_installed(plan.confidence, verdict, state.memory)
     if answer is None:
         return None, lambda reply: Estimate()
     candidates = prompts.candidates_of(state.problem, [v.candidate for v in (*state.verdicts, verdict)], plan)

@@ -6,32 +6,31 @@ turn = running.send(Returned(replies))    # … until StopIteration brings the R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from iterreason import calls, prompts
 from iterreason.attributing import attributed
 from iterreason.calls import Call, Look, Prompt, Reply, Returned, Sampling, Turn, View
 from iterreason.confidence import from_scores, majority
 from iterreason.estimating import estimated, recognised
+from iterreason.exemplars import caption_exemplars
 from iterreason.folding import match_choice
+from iterreason.generating import generate, generate_rationale
 from iterreason.looking import second_looks, vetoed
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
 from iterreason.planning import planned
 from iterreason.records import Candidate, Problem, Question, Result, Verdict
-from iterreason.replies import Unreadable, questions_schema, read_questions, read_verdict, verdict_schema
+from iterreason.replies import questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.settling import settle, settle_by_verdict
 from iterreason.starting import direct_verdict, first_looks
 from iterreason.state import Ended, State, Steps
 from iterreason.tools.uses import learn_use, refused, use_call
+from iterreason.voting import leading
 from iterreason.worth import weighed
 
 Episode = Generator[Turn, Returned, Result]
-T = TypeVar("T")
-
-_CHARS_A_TOKEN = 3  # on the safe side for English; used only for text whose tokens no reply has counted yet
 
 
 def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | None = None) -> Episode:
@@ -43,6 +42,7 @@ def episode(problem: Problem, plan: Plan, *, start: Memory = EMPTY, seed: int | 
     state = State(problem, plan, known_before(start), seed)
     error = None
     try:
+        yield from caption_exemplars(state)
         yield from look(state, first_looks(state))
         reason = yield from _rounds(state)
     except Ended as end:
@@ -57,7 +57,7 @@ def _rounds(state: State) -> Steps[str]:
     for number in range(1, state.policy.rounds.max + 1):
         state.begin(number)
         if state.policy.plan.steps:
-            yield from planned(state, _generate, look)
+            yield from planned(state, generate, look)
         else:
             questions = yield from _ask(state)
             yield from look(state, questions)
@@ -73,9 +73,12 @@ def _rounds(state: State) -> Steps[str]:
 def _ask(state: State) -> Steps[tuple[Question, ...]]:
     """The round's new sub-questions: in the layout `append` the last verdict asked them already."""
     if state.policy.layout == "separate":
+        by_answerer = state.policy.verdict_by == "answerer"  # what it says directly is the verdict of round 1
+        if not state.policy.rounds.questions or (by_answerer and state.number == 1):
+            return ()
         prompt = _separate(state, "ask")
         schema = questions_schema(state.problem, state.plan)
-        asked, _ = yield from _generate(
+        asked, _ = yield from generate(
             state, prompt, schema, lambda text: read_questions(text, state.problem, state.plan)
         )
     else:
@@ -178,21 +181,30 @@ def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
 
 def _conclude(state: State) -> Steps[Verdict]:
     """The verdict of this round, with the policy's confidence in it."""
+    if state.policy.rounds.conclude == "last" and state.number < state.policy.rounds.max:
+        return Verdict(None)
     if state.policy.verdict_by == "answerer":
         verdict = direct_verdict(state)
     else:
         prompt = _separate(state, "conclude") if state.policy.layout == "separate" else _grown(state)
+        reason = None
+        if state.policy.reasoner.rationale_first:
+            prompt, reason = yield from generate_rationale(state, prompt)
         schema = verdict_schema(state.problem, state.plan, state.number)
-        verdict, text = yield from _generate(
+        verdict, text = yield from generate(
             state,
             prompt,
             schema,
             lambda text: read_verdict(text, state.problem, state.plan, len(state.memory), state.number),
         )
+        verdict = replace(verdict, rationale=reason[0], cites=reason[1]) if reason else verdict
         state.prompt = prompt.plus("assistant", text)
+    if state.plan.confidence == "majority":
+        state.samples.append(verdict)
+        return leading(state.samples, state.plan.same)
     try:
-        verdict = yield from recognised(state, verdict, _reasoner)
-        verdict = yield from estimated(state, verdict, _reasoner)
+        verdict = yield from recognised(state, verdict)
+        verdict = yield from estimated(state, verdict)
     except Ended:
         state.close(verdict, estimated=False)
         raise
@@ -205,48 +217,5 @@ def _grown(state: State) -> Prompt:
     added = state.memory.since(state.rendered)
     state.rendered = state.memory
     if not state.prompt.length:
-        return prompts.problem_prompt(state.problem, state.plan, state.memory, state.number)
+        return prompts.problem_prompt(state.problem, state.plan, state.memory, state.number, state.shown)
     return prompts.evidence_prompt(state.prompt, state.plan, added, state.number, state.problem.images)
-
-
-def _generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]) -> Steps[tuple[T, str]]:
-    """Have the reasoner write a reply and read it; one that cannot be read is shown to it, once."""
-    sampling = Sampling(state.policy.reasoner.temperature, state.policy.reasoner.max_tokens, seed=state.seed)
-    _check_context(state, prompt, sampling.max_tokens)
-    reply = yield from _reasoner(state, Call("reasoner", "generation", prompt, sampling=sampling, schema=schema))
-    text = reply.text
-    try:
-        return read(text), text
-    except Unreadable as fault:
-        state.events.append(calls.ReplyRejected(state.number, str(fault)))
-        branch = prompts.reask_prompt(prompt, state.plan, text, str(fault))
-    text = (yield from _reasoner(state, Call("reasoner", "reask", branch, sampling=sampling, schema=schema))).text
-    try:
-        return read(text), text
-    except Unreadable as fault:
-        raise Ended("error", f"the reasoner's reply could not be read, twice: {fault}") from None
-
-
-def _reasoner(state: State, call: Call) -> Steps[Reply]:
-    (reply,) = yield from state.make([call])
-    if reply.error in calls.CUT_OFF and state.ending:
-        raise Ended(state.ending)
-    if reply.error and reply.error.startswith("context:"):
-        raise Ended("budget: context")
-    if reply.error:
-        raise Ended("error", f"the reasoner failed: {reply.error}")
-    if call.purpose == "generation":
-        state.prompt_tokens = reply.tokens.prompt + reply.tokens.completion
-    return reply
-
-
-def _check_context(state: State, prompt: Prompt, reply_tokens: int) -> None:
-    """End before a prompt that the reasoner's context, or the budget, cannot hold."""
-    limits = [n for n in (state.policy.budget.context_tokens, state.plan.context_tokens) if n is not None]
-    last = prompt.message
-    if not limits or not state.prompt_tokens or last is None:
-        return
-    grown = state.prompt_tokens if state.policy.layout == "append" else 0
-    added = (last.text if grown else "".join(m.text for m in prompt.messages)).encode()
-    if grown + len(added) // _CHARS_A_TOKEN + reply_tokens > min(limits):
-        raise Ended("budget: context")

@@ -93,7 +93,7 @@ async def open_models(
     concurrency: the most episodes in flight, and the most calls at once to one model, ≥ 1.
     Raises UnknownModel, BadTool, MissingExtra, ModelFailed, BadConfig.
     """
-    reasons = any(named.policy.verdict_by == "reasoner" for named in policies)
+    reasons = any(named.policy.reasons for named in policies)
     looks = any(named.policy.looks for named in policies)
     reasoner, answerers = _chosen(reasoner, each_answerer(answerer), reasons, looks)
     counted = read_reliability(Path(reliability)) if reliability else FLAT

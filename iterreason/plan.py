@@ -11,7 +11,7 @@ from iterreason.calls import EMPTY_PROMPT, Capabilities, Prompt
 from iterreason.errors import BadPolicy
 from iterreason.folding import same_text
 from iterreason.memory import SameText
-from iterreason.policy import DIRECT_ESTIMATORS, Estimator, NamedPolicy, Policy
+from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS, Estimator, NamedPolicy, Policy
 from iterreason.records import Evidence
 from iterreason.reliability import FLAT, Reliability
 from iterreason.stopping import StopRule, stop_rule, stops_of
@@ -27,6 +27,7 @@ class Plan:
     reliability: how often each answerer is right, where that was counted.
     all_rounds: no stop rule ends the episode; each round still records which held, for a what-if.
     tools: those that the reasoner may use. attribution: whether each piece of evidence is weighed at the end.
+    reasoner_scores: whether the reasoner scores choices; the read-outs of `entailment` go by it.
     opening: the messages that all problems share. rules: the policy's stop rules.
     """
 
@@ -40,6 +41,7 @@ class Plan:
     reliability: Reliability = FLAT
     tools: tuple[ToolSpec, ...] = ()
     attribution: bool = False
+    reasoner_scores: bool = False
     opening: Prompt = field(init=False, repr=False, compare=False)
     rules: tuple[StopRule, ...] = field(init=False, repr=False, compare=False)
 
@@ -47,6 +49,18 @@ class Plan:
     def policy(self) -> Policy:
         """The policy itself."""
         return self.named.policy
+
+    @property
+    def sees_image(self) -> bool:
+        """Whether the reasoner is shown the images; `instead` of looks: where nothing was left to look with."""
+        sees = self.policy.reasoner.sees_image
+        return sees is True or (sees == "instead" and not self.answerers)
+
+    @property
+    def look_first(self) -> tuple[str, ...]:
+        """The looks before the first round."""
+        instead = self.policy.reasoner.sees_image == "instead" and self.sees_image
+        return () if instead else self.policy.look.first
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -110,26 +124,29 @@ def resolve(
     tools: those that are open; the policy gets the ones that it names, and those in `given`.
     """
     policy = named.policy
-    if policy.verdict_by == "reasoner":
+    if policy.reasons:
         if reasoner is None or not reasoner.chats:
             raise BadPolicy(f"policy '{named.name}' needs a reasoner that takes prompts; {_name(reasoner)} does not")
-        if policy.reasoner.sees_image and not reasoner.images:
+        if policy.reasoner.sees_image is True and not reasoner.images:
             raise BadPolicy(f"policy '{named.name}' shows the image to the reasoner; {_name(reasoner)} takes no images")
-    for answerer in answerers if policy.looks else ():
+    instead = policy.reasoner.sees_image == "instead" and reasoner is not None and reasoner.images
+    looks = policy.looks and not instead
+    for answerer in answerers if looks else ():
         if not (answerer.looks or (answerer.chats and answerer.images)):
             raise BadPolicy(f"policy '{named.name}' looks at the image; {answerer.model} takes no images")
-    if policy.looks and not answerers:
+    if looks and not answerers:
         raise BadPolicy(f"policy '{named.name}' looks at the image and needs an answerer")
     usable = [e for e in policy.confidence if _can(e, policy, reasoner, answerers)]
     if not usable:
         raise BadPolicy(_no_confidence(named, reasoner, answerers))
-    used = reasoner if reasoner and policy.verdict_by == "reasoner" else None
+    used = reasoner if reasoner and policy.reasons else None
     context = used.context_tokens if used else None
-    lookers = tuple(a.model for a in answerers) if policy.looks else ()
+    lookers = tuple(a.model for a in answerers) if looks else ()
     offered = _offered(policy, tools, given)
     _check_tools(named, offered, given)
-    model = used.model if used else ""
-    return Plan(named, usable[0], model, lookers, context, same, all_rounds, reliability, offered, attribution)
+    scores = usable[0] == "entailment" and used is not None and used.scores
+    name = used.model if used else ""
+    return Plan(named, usable[0], name, lookers, context, same, all_rounds, reliability, offered, attribution, scores)
 
 
 def _offered(policy: Policy, tools: Sequence[ToolSpec], given: Sequence[str]) -> tuple[ToolSpec, ...]:
@@ -153,7 +170,7 @@ def _check_tools(named: NamedPolicy, offered: Sequence[ToolSpec], given: Sequenc
 
 def _no_confidence(named: NamedPolicy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]) -> str:
     wanted, answering = ", ".join(named.policy.confidence), ", ".join(a.model for a in answerers) or "no answerer"
-    if named.policy.verdict_by == "answerer":
+    if not named.policy.reasons:
         able, remedy = answering, "Name an answerer that gives log-probabilities."
     else:
         able, remedy = f"{_name(reasoner)} with {answering}", "Add 'vote' or 'stated'."
@@ -167,6 +184,8 @@ def _name(model: Capabilities | None) -> str:
 def _can(
     estimator: Estimator, policy: Policy, reasoner: Capabilities | None, answerers: Sequence[Capabilities]
 ) -> bool:
+    if estimator not in ESTIMATORS:  # an installed one goes by what is known anyway
+        return True
     if estimator in DIRECT_ESTIMATORS:
         return policy.look.samples > 1 or any(a.logprobs or a.scores for a in answerers)
     if estimator == "cited":

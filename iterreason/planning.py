@@ -111,7 +111,7 @@ def _plan_schema(most: int, images: int, tools: tuple[ToolSpec, ...]) -> str:
 
 def planned(state: State, generate: Generate, look: Look) -> Steps[None]:
     """Have a plan written, and carry it out: the steps of a level at once, each with what its needs have found."""
-    prompt = problem_prompt(state.problem, state.plan, state.memory, state.number)
+    prompt = problem_prompt(state.problem, state.plan, state.memory, state.number, state.shown)
     state.rendered = state.memory
     schema = plan_schema(state.problem, state.plan)
     steps, text = yield from generate(state, prompt, schema, lambda text: read_plan(text, state.problem, state.plan))

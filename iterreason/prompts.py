@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from string import Template, ascii_uppercase
 
@@ -93,23 +93,30 @@ def choices_line(problem: Problem) -> str:
     return f"Choices: {', '.join(one_line(c, 1_000) for c in problem.choices)}" if problem.choices else ""
 
 
-def problem_prompt(problem: Problem, plan: Plan, memory: Memory, number: int) -> Prompt:
-    """The conversation up to the first round: what all problems share, then the images, then what varies."""
+def problem_prompt(
+    problem: Problem, plan: Plan, memory: Memory, number: int, shown: Mapping[str, str] | None = None
+) -> Prompt:
+    """The conversation up to the first round: what all problems share, then the images, then what varies.
+
+    shown: captions of the exemplars' images, by hash, for a reasoner that sees none.
+    """
     text = fill(
         plan.policy.prompts.problem,
         **_problem_values(problem),
         evidence=evidence_lines(memory.entries, len(problem.images), plan.said_by),
         **_round_values(plan, number),
     )
-    shown = _exemplars(problem, plan)
-    return shown.plus("user", *_views(problem.images, plan), _without_blank_lines(text))
+    prompt = _exemplars(problem, plan, shown or {})
+    return prompt.plus("user", *_views(problem.images, plan), _without_blank_lines(text))
 
 
-def _exemplars(problem: Problem, plan: Plan) -> Prompt:
+def _exemplars(problem: Problem, plan: Plan, shown: Mapping[str, str]) -> Prompt:
     """The opening and the problem's exemplars, each as an exchange that went as it should."""
     prompt = plan.opening
     for exemplar in problem.exemplars[: plan.policy.exemplars]:
-        asked = {"question": exemplar.question.strip(), "choices": "", "context": "", "evidence": evidence_lines((), 1)}
+        known = [f"[{n}] Caption: {shown[i.sha256]}" for n, i in enumerate(exemplar.images, 1) if i.sha256 in shown]
+        evidence = "\n".join(known) or evidence_lines((), 1)
+        asked = {"question": exemplar.question.strip(), "choices": "", "context": "", "evidence": evidence}
         values = {**asked, **_round_values(plan, 1)}
         text = _without_blank_lines(fill(plan.policy.prompts.problem, **values))
         reply = {"rationale": exemplar.rationale, "cites": [], "answer": exemplar.answer}
@@ -130,7 +137,7 @@ def _problem_values(problem: Problem) -> dict[str, str]:
 
 
 def _views(images: Sequence[Image], plan: Plan) -> tuple[View, ...]:
-    return tuple(View(image) for image in images) if plan.policy.reasoner.sees_image else ()
+    return tuple(View(image) for image in images) if plan.sees_image else ()
 
 
 def evidence_prompt(prompt: Prompt, plan: Plan, added: Sequence[Entry], number: int, images: Sequence[Image]) -> Prompt:
@@ -146,7 +153,7 @@ def evidence_text(plan: Plan, lines: str, number: int) -> str:
 
 def _crops(added: Sequence[Entry], plan: Plan, images: Sequence[Image]) -> tuple[View, ...]:
     """A caption that answers something is of a crop."""
-    if not plan.policy.reasoner.sees_image:
+    if not plan.sees_image:
         return ()
     crops = [entry for entry in added if isinstance(entry, Evidence) and entry.kind == "caption" and entry.question]
     return tuple(View(images[crop.image], crop.region) for crop in crops)
@@ -195,12 +202,31 @@ def readout_prompt(
     prompt: Prompt, plan: Plan, problem: Problem, answers: Sequence[str], before: str = ""
 ) -> tuple[Prompt, tuple[str, ...]]:
     """A branch that asks for the letter of the right answer; also gives the letters, one for each answer."""
-    letters = tuple(ascii_uppercase[: len(answers)])
-    lettered = "\n".join(
-        f"{letter}: {one_line(answer, 1_000)}" for letter, answer in zip(letters, answers, strict=True)
-    )
+    lettered, letters = _lettered(answers)
     text = fill(plan.policy.prompts.readout, question=problem.question.strip(), candidates=lettered)
     return prompt.plus("user", f"{before}\n{text}" if before else text), letters
+
+
+def _lettered(answers: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    letters = tuple(ascii_uppercase[: len(answers)])
+    lines = [f"{letter}: {one_line(answer, 1_000)}" for letter, answer in zip(letters, answers, strict=True)]
+    return "\n".join(lines), letters
+
+
+def entailed_prompt(
+    plan: Plan, problem: Problem, answer: str, statements: Sequence[str], replies: Sequence[str]
+) -> Prompt:
+    """A prompt of its own that asks whether the statements make an answer right, to be told by letter."""
+    lettered, _ = _lettered(replies)
+    asked = {"question": problem.question.strip(), "answer": one_line(answer), "candidates": lettered}
+    text = fill(plan.policy.prompts.entailed, evidence="\n".join(statements), **asked)
+    return EMPTY_PROMPT.plus("user", text)
+
+
+def answer_prompt(prompt: Prompt, plan: Plan, problem: Problem) -> Prompt:
+    """The conversation after a rationale, and the request for the answer that follows from it."""
+    values = {"question": problem.question.strip(), "choices": choices_line(problem)}
+    return prompt.plus("user", _without_blank_lines(fill(plan.policy.prompts.answer, **values)))
 
 
 def reask_prompt(prompt: Prompt, plan: Plan, bad_reply: str, error: str) -> Prompt:

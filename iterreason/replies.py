@@ -130,6 +130,12 @@ class _QuestionsReply(BaseModel):
     questions: list[Annotated[str | _Asked | _Used, Field(union_mode="left_to_right")]] = []
 
 
+class _RationaleReply(BaseModel):
+    model_config = ConfigDict(strict=True)
+    rationale: str
+    cites: list[int] = []
+
+
 class _VerdictReply(_QuestionsReply):
     answer: str | int | float | bool
     rationale: str = ""
@@ -167,6 +173,15 @@ def read_verdict(text: str, problem: Problem, plan: Plan, known: int, number: in
     )
 
 
+def read_rationale(text: str, plan: Plan, known: int) -> tuple[str, tuple[int, ...]]:
+    """Read a rationale that is a reply of its own, and the evidence that it cites; raises Unreadable."""
+    reply = validate(_RationaleReply, text)
+    if not reply.rationale.strip():
+        raise Unreadable("'rationale' is empty; say what the answer follows from")
+    cites = tuple(dict.fromkeys(n for n in reply.cites if 1 <= n <= known))
+    return _cut(reply.rationale, plan.policy.reasoner.rationale_chars), cites
+
+
 def read_questions(text: str, problem: Problem, plan: Plan) -> tuple[Question, ...]:
     """Read a reply that only asks; raises Unreadable, also where it asks nothing."""
     questions = _read_questions(validate(_QuestionsReply, text).questions, problem, plan)
@@ -179,7 +194,8 @@ def _read_answer(said: str, problem: Problem, plan: Plan, number: int) -> str | 
     said = " ".join(said.split())
     if (named := match_choice(said, problem.choices)) is not None:
         return named
-    if plan.policy.layout == "separate" and same_text(said, NOT_SURE):
+    may_pass = plan.policy.layout == "separate" and plan.confidence != "majority"
+    if may_pass and same_text(said, NOT_SURE):
         if number == plan.policy.rounds.max:
             raise Unreadable("this is the last round; 'answer' must be the most likely answer")
         return None
@@ -247,8 +263,8 @@ def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
     policy = plan.policy
     separate = policy.layout == "separate"
     asks = 0 if separate or policy.rounds.max == 1 else _most_asked(plan)
-    choices = problem.choices
-    if separate and choices and number < policy.rounds.max and match_choice(NOT_SURE, choices) is None:
+    choices, may_pass = problem.choices, separate and plan.confidence != "majority"  # a vote names an answer
+    if may_pass and choices and number < policy.rounds.max and match_choice(NOT_SURE, choices) is None:
         choices += (NOT_SURE,)
     return _verdict_schema(
         choices,
@@ -259,6 +275,7 @@ def verdict_schema(problem: Problem, plan: Plan, number: int) -> str:
         plan.confidence == "stated",
         plan.tools,
         policy.ask.keep == "worth",
+        policy.reasoner.rationale_first,
     )
 
 
@@ -272,10 +289,10 @@ def _verdict_schema(
     stated: bool,
     tools: tuple[ToolSpec, ...],
     worth: bool = False,
+    explained: bool = False,
 ) -> str:
-    fields: dict[str, Any] = {
-        "rationale": {"type": "string", "maxLength": rationale},
-        "cites": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 999}, "maxItems": 8},
+    fields: dict[str, Any] = {} if explained else _rationale(rationale)
+    fields |= {
         "answer": {"type": "string", "enum": list(choices)} if choices else _text(1, MAX_ANSWER_CHARS),
     }
     if stated:
@@ -285,6 +302,17 @@ def _verdict_schema(
         meant = _meant(choices) if worth else None
         fields["questions"] = _questions(chars, asks, images, tools, meant)
     return _object(fields)
+
+
+def rationale_schema(plan: Plan) -> str:
+    """The JSON schema of a rationale that is a reply of its own."""
+    fields = _rationale(plan.policy.reasoner.rationale_chars)
+    return _object(fields | {"rationale": fields["rationale"] | {"minLength": 1}})
+
+
+def _rationale(chars: int) -> dict[str, Any]:
+    cites = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 999}, "maxItems": 8}
+    return {"rationale": {"type": "string", "maxLength": chars}, "cites": cites}
 
 
 def questions_schema(problem: Problem, plan: Plan) -> str:

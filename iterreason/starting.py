@@ -16,14 +16,14 @@ def first_looks(state: State) -> tuple[Question, ...]:
 
     What was withdrawn is not looked at again either: the same model would say the same. Raises BadProblem.
     """
-    first, images = state.policy.look.first, range(len(state.problem.images))
+    first, images = state.plan.look_first, range(len(state.problem.images))
     looks = [Question("", image) for image in images if "caption" in first]
     before = [spec for spec in state.plan.tools if spec.name in state.policy.tools.first]
     looks += [first_use(spec, image) for image in images for spec in before]
     if "question" in first and len(images) == 1:
         looks.append(Question(state.problem.question.strip()))
         _known_direct(state)
-    elif state.plan.confidence in DIRECT_ESTIMATORS:
+    elif state.plan.confidence in DIRECT_ESTIMATORS or state.policy.verdict_by == "answerer":
         raise BadProblem(
             f"policy '{state.plan.named.name}' asks one image the question itself; the problem has {len(images)}"
         )

@@ -50,6 +50,8 @@ class State:
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
     directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
     wanted: looks that a person asked for. settling: how many contradictions a question was put about.
+    samples: the verdicts that are counted as votes. relevant: whether evidence of a number bears on an answer.
+    shown: captions of the exemplars' images, by hash.
     ending: why no further call may be made.
     """
 
@@ -68,6 +70,9 @@ class State:
     wanted: list[Question] = field(default_factory=list)
     settling: int = 0
     ending: str | None = None
+    samples: list[Verdict] = field(default_factory=list)
+    relevant: dict[tuple[int, str], bool] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
@@ -195,7 +200,8 @@ class State:
         held = tuple(why for rule in self.plan.rules if (why := rule(so_far, self.memory)) is not None)
         found = tuple(e.number for e in self.memory.evidence if e.round == self.number)
         self.rounds.append(Round(self.number, verdict, found, held, estimated))
-        self.events.append(calls.VerdictReached(self.number, verdict))
+        if self.policy.rounds.conclude == "each" or self.number == self.policy.rounds.max:
+            self.events.append(calls.VerdictReached(self.number, verdict))
         may_stop = self.number >= self.policy.rounds.min and not self.wanted and not self.plan.all_rounds
         return held[0] if held and may_stop else None
 
@@ -233,7 +239,7 @@ class State:
             policy=self.plan.named.name,
             policy_hash=self.plan.named.hash,
             models=self.plan.models,
-            reasoner_sees_image=self.policy.reasoner.sees_image,
+            reasoner_sees_image=self.plan.sees_image,
             next_question=_best_question(verdict) if abstains else None,
             error=error,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from iterreason.extensions import stop_rule_of
 from iterreason.memory import Memory, SameText, repeated
 from iterreason.policy import Budget, Policy, Stop
 from iterreason.records import Usage, Verdict
@@ -94,6 +95,8 @@ def stop_rule(stop: Stop, same: SameText) -> StopRule:
         parts.append(answered())
     if stop.round is not None:
         parts.append(after(stop.round))
+    if stop.rule:
+        parts.append(stop_rule_of(stop.rule))
 
     def rule(verdicts: Sequence[Verdict], memory: Memory) -> str | None:
         reasons = [part(verdicts, memory) for part in parts]

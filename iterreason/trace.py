@@ -108,10 +108,12 @@ class TraceWriter:
             "trace": SCHEMA_VERSION,
             "iterreason": __version__,
             "problem": plain(problem),
-            "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text},
+            "policy": {"name": plan.named.name, "hash": plan.named.hash, "text": plan.named.text}
+            | ({"extensions": list(plan.named.extensions)} if plan.named.extensions else {}),
             "models": {"reasoner": plan.reasoner, "answerers": list(plan.answerers)},
             "tools": plain(plan.tools),
             "confidence": plan.confidence,
+            **({"reasoner_scores": plan.reasoner_scores} if "entailment" in plan.policy.confidence else {}),
             "context_tokens": plan.context_tokens,
             "start": plain(start),
             "seed": seed,
@@ -311,6 +313,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
         )
     try:
         named = read_policy(begin["policy"]["text"], begin["policy"]["name"], f"the policy in {path}")
+        _check_extensions(path, begin["policy"].get("extensions", []), named)
         models = begin["models"]
         plan = Plan(
             named,
@@ -321,6 +324,7 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             all_rounds=begin.get("all_rounds", False),
             reliability=from_json(begin.get("reliability", ())),
             attribution=begin.get("attribution", False),
+            reasoner_scores=begin.get("reasoner_scores", False),
             tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
         trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])
@@ -330,6 +334,13 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
         what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
         raise BadTrace(f"{path}, line {number} or its turns: not a trace of this version ({what})") from None
     return replace(trace, turns=turns, finished=any("result" in line for line in rest))
+
+
+def _check_extensions(path: Path, recorded: list[str], named: NamedPolicy) -> None:
+    """Raise BadTrace where a stop rule or estimator of another package is not the one that the episode ran with."""
+    if recorded != list(named.extensions):
+        here = ", ".join(named.extensions) or "none"
+        raise BadTrace(f"{path} was recorded with {', '.join(recorded)}; here is {here}: install the recorded version")
 
 
 def _problem(value: dict[str, Any]) -> Problem:

@@ -140,6 +140,9 @@ def test_one_estimated_candidate_leaves_the_rest_outside():
     script = Script([verdict("yes", "how many?"), verdict("yes", cites=[3])], look=lambda q: said("2", 0.7))
     result = play(script, plan("", "cited"), written_problem())
     last = belief_by_round(result)[-1]
-    assert [(c.answer, c.probability and round(c.probability, 2)) for c in last.candidates] == [("yes", 0.7), ("no", None)]
+    assert [(c.answer, c.probability and round(c.probability, 2)) for c in last.candidates] == [
+        ("yes", 0.7),
+        ("no", None),
+    ]
     assert round(last.outside or 0, 2) == 0.3
     assert "belief: yes 0.70; outside these 0.30" in str(result)

@@ -91,7 +91,9 @@ def test_asking_by_worth_needs_fewer_questions_than_asking_the_first():
 def test_mass_outside_goes_to_the_choices_without_an_estimate():
     """`cited` gives one choice its probability; the others share what is left. An open question keeps a rest."""
     verdict = Verdict("red", belief=(Candidate("red", 0.7),), outside=0.3)
-    assert prior_of(verdict, ("red", "blue", "green"), same_text) == pytest.approx({"red": 0.7, "blue": 0.15, "green": 0.15})
+    assert prior_of(verdict, ("red", "blue", "green"), same_text) == pytest.approx(
+        {"red": 0.7, "blue": 0.15, "green": 0.15}
+    )
     assert prior_of(verdict, (), same_text) == pytest.approx({"red": 0.7, "": 0.3})
 
 

@@ -67,8 +67,8 @@ def _check_size(run: Recorded, images: int, tested_on: int, wanted: Promise) -> 
         raise BadRun(
             f"{run.run.folder} has {len(run.rows)} problems about {images} images, and {tested_on} would test the"
             f" rules: too few. Risk {wanted.risk:g} at delta {wanted.delta:g} takes at least {needed} answers"
-            f" without a mistake, so at least {whole} images (one problem an image counts), and more where some answers are"
-            " wrong or kept back"
+            f" without a mistake, so at least {whole} images (one problem an image counts), and more where some answers"
+            " are wrong or kept back"
         )
 
 

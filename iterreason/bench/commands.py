@@ -67,6 +67,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     add("--matched", action="store_true", help="also `direct`, sampled as often as the policy's tokens pay for")
     add("--all-rounds", action="store_true", help="no stop rule ends an episode; each round records which held")
     add("--probe", type=int, default=0, metavar="N", help="of N problems see whether the image moves the answer")
+    add("--exemplars", type=Path, metavar="FILE", help="JSONL of worked exemplars, for a policy that shows some")
     add("--retry-errors", action="store_true", help="solve problems again that ended with an error")
     add("--strict", action="store_true", help="stop where an image is missing")
     add("--deterministic", action="store_true", help="one problem at a time, torch's deterministic algorithms")
@@ -138,6 +139,7 @@ def _eval(options: argparse.Namespace) -> int:
 
 def _wanted(options: argparse.Namespace) -> Evaluation:
     from iterreason.bench.runner import Evaluation
+    from iterreason.exemplars import read_exemplars
     from iterreason.policy import find_policy
 
     return Evaluation(
@@ -149,6 +151,7 @@ def _wanted(options: argparse.Namespace) -> Evaluation:
         baselines=not options.no_baselines,
         matched=options.matched,
         all_rounds=options.all_rounds,
+        exemplars=read_exemplars(options.exemplars) if options.exemplars else (),
         retry_errors=options.retry_errors,
         strict=options.strict,
         deterministic=options.deterministic,

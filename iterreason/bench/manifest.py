@@ -65,7 +65,7 @@ def make_manifest(setting: Setting, terms: Terms, problems: int) -> dict[str, An
         | ({"tools": [tool.model for tool in plan.tools if tool.model]} if plan.tools else {}),
         "reliability": plan.reliability.to_json() or None,
         "confidence": plan.confidence,
-        "reasoner_sees_image": plan.policy.reasoner.sees_image,
+        "reasoner_sees_image": plan.sees_image,
         "all_rounds": plan.all_rounds,
         "limit": terms.limit,
         "seeds": list(terms.seeds),

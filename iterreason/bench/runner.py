@@ -21,6 +21,7 @@ from iterreason.bench.tasks.task import NamedTask
 from iterreason.errors import Misuse
 from iterreason.opening import Answerers, Wanted, open_models
 from iterreason.policy import NamedPolicy, find_policy
+from iterreason.records import Exemplar
 
 BASELINES = ("blind", "direct")
 Solving = Callable[[Iterable[Job], Setting], AsyncGenerator[Done, None]]
@@ -52,6 +53,7 @@ class Evaluation:
         problem is solved once under each of 0, 1, ….
     matched: also run `direct` sampled as often as the first policy's mean tokens pay for.
     probe: problems of each run whose image is blanked, swapped and cropped afterwards; 0: none.
+    exemplars: the pool for policies that show some.
     all_rounds, retry_errors, strict, deterministic: see `iterreason eval --help`.
     """
 
@@ -67,6 +69,7 @@ class Evaluation:
     strict: bool = False
     deterministic: bool = False
     probe: int = 0
+    exemplars: tuple[Exemplar, ...] = ()
 
     @property
     def all_policies(self) -> tuple[NamedPolicy, ...]:
@@ -88,6 +91,9 @@ class Evaluation:
             raise Misuse(f"--seeds must be at least 1, not {self.seeds}")
         if self.probe < 0:
             raise Misuse(f"--probe must be at least 0, not {self.probe}")
+        for named in self.all_policies if not self.exemplars else ():
+            if named.policy.exemplars:
+                raise Misuse(f"policy '{named.name}' shows worked exemplars; name a pool of them with --exemplars FILE")
         if self.matched and self.all_rounds:
             raise Misuse("--matched counts the tokens of a policy that stops when it may; leave --all-rounds out")
         if self.matched and not (self.compared and "direct" in [policy.name for policy in self.all_policies]):
@@ -133,14 +139,19 @@ async def evaluate(
         plans = [opened.fit(policy, all_rounds=wanted.all_rounds) for policy in wanted.all_policies]
         with _deterministic() if wanted.deterministic else nullcontext():
             for (named, _), (split, data) in zip(wanted.tasks, loaded, strict=True):
-                of_task = [await _run(wanted, Setting(named, split, plan), data, watcher, solve) for plan in plans]
+                of_task = [
+                    await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
+                    for plan in plans
+                ]
                 if wanted.matched:
                     plan = opened.fit(_matched(wanted, of_task))
-                    of_task.append(await _run(wanted, Setting(named, split, plan), data, watcher, solve))
+                    of_task.append(
+                        await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
+                    )
                 runs += of_task
                 if wanted.probe:
                     for plan, run in zip(plans, of_task, strict=False):
-                        setting = Setting(named, split, plan)
+                        setting = Setting(named, split, plan, wanted.exemplars)
                         watcher.said((await probe_run(run, setting, data.items, wanted.probe, opened.engine)).told)
         if solving is None:
             watcher.said(opened.told())

@@ -14,20 +14,22 @@ from iterreason.bench.tasks.item import Item
 from iterreason.bench.tasks.task import NamedTask
 from iterreason.engine import Engine, as_each_ends
 from iterreason.errors import IterReasonError
+from iterreason.exemplars import with_exemplars
 from iterreason.memory import EMPTY
 from iterreason.plan import Plan
 from iterreason.prompts import one_line
-from iterreason.records import Result, Usage
+from iterreason.records import Exemplar, Result, Usage
 from iterreason.trace import EpisodeRecorder
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all problems of a run share: the task, the split, and the policy as fitted to the models."""
+    """What all problems of a run share: the task, the split, the policy as fitted, the exemplars' pool."""
 
     task: NamedTask
     split: str
     plan: Plan
+    pool: tuple[Exemplar, ...] = ()
 
     @property
     def names(self) -> tuple[str, str]:
@@ -60,7 +62,8 @@ class Done:
 async def solve(job: Job, engine: Engine, setting: Setting) -> Done:
     """Solve one problem; a failure, of its images too, is its outcome."""
     try:
-        problem = await aside(lambda: job.item.problem(job.seed))
+        policy = setting.plan.policy
+        problem = await aside(lambda: with_exemplars(job.item.problem(job.seed), policy, setting.pool, job.seed))
     except IterReasonError as error:
         return Done(failed_row(job, setting, one_line(str(error))))
     recorder = EpisodeRecorder(problem, setting.plan, EMPTY, job.seed)
