@@ -32,8 +32,8 @@ def leading(samples: Sequence[Verdict], same: SameText) -> Verdict:
 def majority_probability(first: int, second: int) -> float:
     """The probability that the leading answer is the more frequent of the two, given how often each was sampled.
 
-    first ≥ second ≥ 0. That a Beta(first + 1, second + 1) variable, the posterior of a uniform prior, is above one
-    half; exact, as the binomial tail that it is: P(X ≤ first) for X of first + second + 1 fair coins.
+    first ≥ second ≥ 0. That a Beta(first + 1, second + 1) variable (the posterior, uniform prior) is above one half:
+    exact, as the binomial tail that it is: P(X ≤ first) for X of first + second + 1 fair coins.
     """
     coins = first + second + 1
     return sum(comb(coins, heads) for heads in range(first + 1)) / 2**coins

@@ -79,7 +79,7 @@ def pool(count: int = 6) -> tuple[Exemplar, ...]:
 
 
 def test_exemplars_stand_before_the_problem_image_before_text():
-    """A reasoner that sees: k exchanges, each image before its text, then the problem in the same form; one generation."""
+    """A reasoner that sees: k exchanges, each image before its text, then the problem in the same form; one reply."""
     asked = with_exemplars(problem("what color is the bus?"), find_policy("exemplars").policy, pool())
     script = Script([verdict("yes")], scored(0.8, 0.2))
     script.play(episode(asked, plan("exemplars")))
@@ -139,7 +139,7 @@ def test_too_few_exemplars_are_refused_and_the_problem_itself_is_none():
     """Fewer than the policy shows is an error with the next step; the very problem never stands among its exemplars."""
     policy = find_policy("exemplars").policy
     own = Exemplar(problem().images, problem().question, "yes")
-    with pytest.raises(BadProblem, match="4 worked exemplars and there are 3 .* --exemplars FILE.jsonl"):
+    with pytest.raises(BadProblem, match=r"4 worked exemplars and there are 3 .* --exemplars FILE\.jsonl"):
         with_exemplars(problem(), policy, (*pool(3), own))
 
 
@@ -163,7 +163,7 @@ def test_a_pool_is_read_from_a_file(tmp_path):
 
 
 def test_chat_captioner_asks_one_question_a_round_and_concludes_once():
-    """A detailed caption, nine rounds of one question and one look, then one summary with the answer, and its read-out."""
+    """A detailed caption, nine rounds of one question and one look, then one summary with answer and read-out."""
     asked = [json.dumps({"questions": [f"what is thing {n}?", "and a second?"]}) for n in range(9)]
     script = Script([*asked, verdict("yes")], scored(0.8, 0.2))
     result = script.play(episode(problem(), plan("chat-captioner")))
@@ -213,7 +213,7 @@ def test_recoverr_gives_a_sure_direct_answer_at_once():
 
 
 def test_recoverr_looks_for_reliable_and_relevant_evidence_until_it_entails():
-    """Caption first; then questions, two read-outs for the relevance of each reliable answer, one over all that count."""
+    """Caption first; then questions, two read-outs for the relevance of each reliable answer, one over all."""
     ask = json.dumps({"questions": ["is it round?", "is it red?", "is it day?"]})
     answers = {"is it round?": said("yes", 0.97), "is it red?": said("yes", 0.5), "is it day?": said("no", 0.9)}
     readouts = [hypothesis(0.4)]  # of the caption alone

@@ -103,6 +103,6 @@ def test_two_rules_of_which_one_never_decides_are_refused(tmp_path):
     text = find_policy("evidence").text
     with pytest.raises(BadPolicy, match=r"\[\[stop\]\] rule 3 is the same as rule 2, so it never decides"):
         read_policy(text.replace("[[stop]]\ndry = true", "[[stop]]\ndry = true\n[[stop]]\ndry = true"), "mine")
+    changed = "[[stop]]\nconfident = 0.95\nstable = 3"
     with pytest.raises(BadPolicy, match=r"rule 2 can hold only where also rule 1 does, so it never decides"):
-        changed = "[[stop]]\nconfident = 0.95\nstable = 3"
         read_policy(text.replace("[[stop]]\ndry = true", changed), "mine")
