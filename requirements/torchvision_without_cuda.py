@@ -1,7 +1,7 @@
 """Lets torchvision from PyPI, which is linked against CUDA, be imported beside a CPU build of torch.
 
-`make lavis` puts it into .venv-lavis, where a .pth file imports it at start. Such a torchvision cannot load its
-operators, and fails on describing two of them that nothing here uses. Where the operators load, this does nothing.
+The Makefile puts it into .venv-lavis and .venv-vllm, where a .pth file imports it at start. Such a torchvision cannot
+load its operators, and fails on describing two of them that nothing here uses. Where they load, this does nothing.
 """
 
 import importlib.abc

@@ -80,16 +80,3 @@ def _tokenizer() -> Any:
     fast.chat_template = TEMPLATE
     fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
     return fast
-
-
-def random_adapter(model: Path, folder: Path) -> Path:
-    """Write a LoRA adapter with random weights, as peft makes it, for a causal model."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(base, settings).save_pretrained(folder)
-    return folder

@@ -14,7 +14,7 @@ import servers
 
 from iterreason.background import Background
 from iterreason.calls import Call, Capabilities, Reply
-from iterreason.models import Model, open_model
+from iterreason.models import Model, embedded, open_model
 
 LENGTH = 4096
 KINDS = ("served", "in process")
@@ -53,13 +53,12 @@ def _environment() -> None:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The checkpoints: `smollm2`, `llava`, and an `adapter` for the former."""
+    """The checkpoints: `smollm2`, `llava`, and for the former the `adapter` that comes with the package."""
     place = tmp_path_factory.mktemp("models")
-    smollm2 = checkpoints.smollm2()
     return {
-        "smollm2": smollm2,
+        "smollm2": checkpoints.smollm2(),
         "llava": checkpoints.tiny_llava(place / "llava"),
-        "adapter": checkpoints.random_adapter(smollm2, place / "adapter"),
+        "adapter": Path(embedded.__file__).parent / "reasoner",
     }
 
 
