@@ -12,9 +12,9 @@ from bench_case import write_models, write_task
 from PIL import Image as Pixels
 
 from iterreason.api import make_problem
+from iterreason.calls import View
 from iterreason.errors import Misuse
 from iterreason.images import decode, load_image
-from iterreason.calls import View
 from iterreason.probing import blank, cropped, varied
 
 LOOK = [{"purpose": "look", "text": "yes", "probability": 0.9, "repeat": True}]
@@ -55,7 +55,17 @@ def test_an_image_is_not_swapped_with_itself(here):
 
 def test_probe_tells_that_nothing_moves(here):
     """An answerer that always says yes is found out: a row for each variant, and the conclusion."""
-    ask = ("probe", "a.png", "Is it red?", "--choices", "yes,no", "--policy", "direct", "--answerer", "scripted:looks.jsonl")
+    ask = (
+        "probe",
+        "a.png",
+        "Is it red?",
+        "--choices",
+        "yes,no",
+        "--policy",
+        "direct",
+        "--answerer",
+        "scripted:looks.jsonl",
+    )
     done = run(here, *ask)
     assert done.returncode == 0, done.stderr
     for part in ("as it is", "blank", "swap", "crop", "the answer does not move"):

@@ -50,7 +50,9 @@ def conflicting(most: int, *texts: str) -> Script:
     return Script(list(texts), look=lambda q: said_to.get(q, "2"))
 
 
-def contradicted(generations: list[Any], fitted: Plan, answers: dict[str, str], start: Memory = KNOWN) -> tuple[Slots, Result]:
+def contradicted(
+    generations: list[Any], fitted: Plan, answers: dict[str, str], start: Memory = KNOWN
+) -> tuple[Slots, Result]:
     """An episode in which a person's question brings an answer against what is known."""
     script = Slots(generations, answers)
     from iterreason.calls import Asked
@@ -63,8 +65,11 @@ def contradicted(generations: list[Any], fitted: Plan, answers: dict[str, str], 
 def test_another_answerer_settles_a_contradiction():
     """The question goes to one that has not answered it; the side that it agrees with prevails, and that is recorded."""
     answers = {"answerer:0": "4", "answerer:1": "3"}
-    _, result = contradicted([verdict(), verdict()], plan(ways='["answerer"]', answerers=(FIRST, SECOND, THIRD)),
-                             answers | {"answerer:2": "4"})
+    _, result = contradicted(
+        [verdict(), verdict()],
+        plan(ways='["answerer"]', answerers=(FIRST, SECOND, THIRD)),
+        answers | {"answerer:2": "4"},
+    )
     (resolution,) = result.memory.resolutions
     # The second was asked since the first contradicts the memory; it is the third that settles what is left.
     assert resolution.prevailed is not None
@@ -101,7 +106,9 @@ def test_without_a_region_or_another_answerer_the_reasoner_is_shown_it_and_asks(
 
 def test_citing_both_or_neither_leaves_it_open():
     """No side is chosen for the reasoner."""
-    _, result = contradicted([verdict("yes", "are there many?"), verdict("yes"), verdict("yes")], plan(), {"answerer:0": "4"})
+    _, result = contradicted(
+        [verdict("yes", "are there many?"), verdict("yes"), verdict("yes")], plan(), {"answerer:0": "4"}
+    )
     assert [r.prevailed for r in result.memory.resolutions] == [None]
 
 
@@ -143,7 +150,9 @@ def test_the_resolution_is_told_as_an_event_and_replays():
             turn = running.send(returned)
     except StopIteration as end:
         result = end.value
-    assert [e.resolution for e in script.events if isinstance(e, ContradictionSettled)] == list(result.memory.resolutions)
+    assert [e.resolution for e in script.events if isinstance(e, ContradictionSettled)] == list(
+        result.memory.resolutions
+    )
     assert len(result.memory.resolutions) == 1
     replayed = parse_episode(recorder.line(result), Path("x")).replay()
     assert replayed == result
