@@ -54,28 +54,36 @@ def prior_of(verdict: Verdict, choices: Sequence[str], same: SameText) -> dict[s
     return prior | {answer: rest / len(unnamed) for answer in unnamed}
 
 
+def likelihoods(
+    prior: Mapping[str, float], means: Sequence[tuple[str, str]], reliability: float
+) -> dict[str, dict[str, float]]:
+    """By what the answerer says, folded: how likely it says so were this candidate right.
+
+    prior: the candidates, folded. means: answers that the question may bring, and the candidate that each speaks for.
+        Were a candidate right, the question's true answer would be one of those that speak for it, each as likely;
+        where none does, one that speaks for no candidate, or any.
+    reliability: how often the answerer says the true answer, in [0, 1]; else it says each of the others as likely.
+    """
+    speaks = {fold(answer): fold(candidate) for answer, candidate in means}
+    answers = [*speaks, *([_ELSE] if len(speaks) == 1 else [])]
+    wrong = (1.0 - reliability) / (len(answers) - 1)
+    made: dict[str, dict[str, float]] = {answer: {} for answer in answers}
+    for candidate in prior:
+        true = [answer for answer in answers if speaks.get(answer) == candidate]
+        true = true or [a for a in answers if speaks.get(a) not in prior] or answers
+        for said in answers:
+            hit = said in true
+            made[said][candidate] = (reliability * hit + wrong * (len(true) - hit)) / len(true)
+    return made
+
+
 def expected_change(prior: Mapping[str, float], means: Sequence[tuple[str, str]], reliability: float) -> float:
     """How far the belief is expected to move, as total variation, in [0, 1]: 0 where no answer would change it.
 
-    prior: the probability of each candidate, by folded answer, summing to 1.
-    means: answers that the question may bring, and the candidate that each speaks for. Were a candidate right, the
-        question's true answer would be one of those that speak for it, each as likely; where none does, one that
-        speaks for no candidate, or any.
-    reliability: how often the answerer says the true answer; else it says each of the others as likely.
+    prior: the probability of each candidate, by folded answer, summing to 1. means, reliability: see `likelihoods`.
     """
-    speaks: dict[str, str] = {fold(answer): fold(candidate) for answer, candidate in means}
-    answers = [*speaks, *([_ELSE] if len(speaks) == 1 else [])]
-    wrong = (1.0 - reliability) / (len(answers) - 1)
-    joint: dict[str, dict[str, float]] = {answer: {} for answer in answers}
-    for candidate, probability in prior.items():
-        true = [answer for answer in answers if speaks.get(answer) == candidate]
-        others = [answer for answer in answers if answer not in speaks or speaks[answer] not in prior]
-        true = true or others or answers
-        for said in answers:
-            likely = (reliability * (said in true) + wrong * (len(true) - (said in true))) / len(true)
-            joint[said][candidate] = probability * likely
     change = 0.0
-    for of_answer in joint.values():
-        said_at_all = sum(of_answer.values())
-        change += sum(abs(both - said_at_all * prior[candidate]) for candidate, both in of_answer.items()) / 2
+    for likely in likelihoods(prior, means, reliability).values():
+        said_at_all = sum(prior[candidate] * likely[candidate] for candidate in prior)
+        change += sum(prior[candidate] * abs(likely[candidate] - said_at_all) for candidate in prior) / 2
     return change

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +13,11 @@ from written import problem as written_problem
 
 from iterreason.belief import belief_by_round
 from iterreason.loop import episode
+from iterreason.memory import EMPTY
 from iterreason.plan import Plan, resolve
 from iterreason.policy import read_policy
 from iterreason.records import Problem, Result
 from iterreason.trace import EpisodeRecorder, parse_episode
-from pathlib import Path
 
 OPEN = written_problem("What vehicle is it?", ())
 ASKING = verdict("car", "does it have wheels?")
@@ -96,7 +97,7 @@ def test_an_episode_with_checks_replays_exactly():
     """The same trace gives the same result, with the check's replies out of the trace."""
     fitted = plan()
     script = Script([ASKING, verdict("automobile")], scored(0.9, 0.1), look=lambda q: "car")
-    recorder = EpisodeRecorder(OPEN, fitted, episode.__globals__["EMPTY"], None)
+    recorder = EpisodeRecorder(OPEN, fitted, EMPTY, None)
     running = episode(OPEN, fitted)
     turn: Any = next(running)
     try:
@@ -115,17 +116,14 @@ def test_an_episode_with_checks_replays_exactly():
 
 def test_the_belief_is_told_for_each_round_in_every_form():
     """Text, rich, HTML and JSON have the same distribution after each round, and what lies outside."""
-    script = Script([verdict("yes", "how many?"), verdict("no")], [scored(0.6, 0.2), scored(0.1, 0.7)])
+    script = Script([verdict("yes", "how many?"), verdict("no")], [scored(0.6, 0.2), scored(0.1, 0.6)])
     result = play(script, plan(""), written_problem())
     shares = [{c.answer: c.probability for c in r.candidates} for r in belief_by_round(result)]
-    assert [round(s["yes"] or 0, 3) for s in shares] == [0.75, 0.125]
+    assert [round(s["yes"] or 0, 3) for s in shares] == [0.75, 0.143]
     lines = str(result).splitlines()
     at = lines.index("belief, by round      1      2")
-    assert lines[at + 1 : at + 4] == [
-        "  no                0.25   0.88",
-        "  yes               0.75   0.12",
-        "  outside these     0.20   0.20",
-    ]
+    shown = {"  no": "   0.25   0.86", "  yes": "   0.75   0.14", "  outside these": "   0.20   0.30"}
+    assert lines[at + 1 : at + 4] == [f"{name:<16}{row}" for name, row in shown.items()]
     console = Console(file=io.StringIO(), width=200, color_system=None)
     console.print(result)
     assert lines[at + 1] in console.file.getvalue()  # type: ignore[attr-defined]

@@ -12,9 +12,9 @@ from bench_case import write_models, write_task
 from PIL import Image as Pixels
 
 from iterreason.api import make_problem
+from iterreason.calls import View
 from iterreason.errors import Misuse
 from iterreason.images import decode, load_image
-from iterreason.calls import View
 from iterreason.probing import blank, cropped, varied
 
 LOOK = [{"purpose": "look", "text": "yes", "probability": 0.9, "repeat": True}]
