@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import tomllib
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from report_runs import Texts, _script, write_run, write_task
-from written import ABLE, plan
+from written import ABLE, plan, policy
 
 pytest.importorskip("scipy", reason="needs the extra 'bench': pip install 'iterreason[bench]'")
 
@@ -52,6 +53,17 @@ def rule(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def base_of(rule: Path) -> Path:
+    """The policy that the run was recorded under, as a file."""
+    path = rule.with_name("evidence.toml")
+    path.write_text(policy("evidence").text)
+    return path
+
+
+def calibrated(rule: Path) -> NamedPolicy:
+    return find_policy(f"{base_of(rule)}@{rule}")
+
+
 def told(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
@@ -63,7 +75,7 @@ def test_the_file_says_where_the_rule_comes_from(made: Path, rule: Path):
     assert file.errors == sum(row.outcome == "error" for row in one_run(made).rows) > 0
     assert (file.task, file.split, file.policy) == ("table", "test", "evidence")
     tested = file.calibrated
-    assert (tested.risk, tested.delta, tested.base) == (0.2, 0.05, find_policy("evidence").hash)
+    assert (tested.risk, tested.delta, tested.base) == (0.2, 0.05, policy("evidence").hash)
     assert (tested.models, tested.estimator) == (("written", "written"), "choice-logprob")
     step = next(s for s in file.sequence if (s.confident, s.round) == (tested.confident, tested.round))
     assert step.holds
@@ -77,7 +89,7 @@ def test_the_arrays_say_what_a_replay_says(made: Path, rule: Path):
     """For any threshold and rounds the vectorised rule answers, stops and is wrong exactly as the real loop does."""
     run = one_run(made)
     found = sample(run)
-    base = find_policy(f"evidence@{rule}")
+    base = calibrated(rule)
     for confident in (0.45, 0.62, 0.8, 0.9):
         for rounds in (2, 3, 4):
             tested = replace(base.policy.calibrated, confident=confident, round=rounds)
@@ -93,13 +105,11 @@ def test_the_arrays_say_what_a_replay_says(made: Path, rule: Path):
 
 def test_a_calibrated_policy_runs_live_as_it_replays(made: Path, rule: Path):
     """`evidence@run.toml` stops and abstains live as the rule says, its text and rule in the result's policy."""
-    named = find_policy(f"evidence@{rule}")
+    named = calibrated(rule)
     assert named.name == "evidence@run"
-    assert named.hash != find_policy("evidence").hash
+    assert named.hash != policy("evidence").hash
     fitted = resolve(named, ABLE, [ABLE])
     run = one_run(made)
-    import random
-
     answered = 0
     for row in run.rows[:40]:
         trace = run.traces[row.key]
@@ -216,20 +226,20 @@ def test_a_rule_of_another_policy_is_refused(rule: Path, tmp_path: Path):
     with pytest.raises(BadConfig, match="that is another policy"):
         find_policy(f"idealgpt@{rule}")
     mine = tmp_path / "evidence.toml"
-    mine.write_text(find_policy("evidence").text.replace("max = 4", "max = 3"))
+    mine.write_text(policy("evidence").text.replace("max = 4", "max = 3"))
     with pytest.raises(BadConfig, match="that text has changed since"):
         find_policy(f"{mine}@{rule}")
-    mine.write_text(find_policy("evidence").text)
-    assert find_policy(f"{mine}@{rule}").policy == find_policy(f"evidence@{rule}").policy
+    mine.write_text(policy("evidence").text)
+    assert find_policy(f"{mine}@{rule}").policy == calibrated(rule).policy
 
 
 def test_a_rule_of_other_models_is_refused(rule: Path):
     """Before the first call, with both sets of models named."""
     with pytest.raises(BadPolicy, match="calibrated with the models written, written; here it is other, written"):
-        resolve(find_policy(f"evidence@{rule}"), replace(ABLE, model="other"), [ABLE])
+        resolve(calibrated(rule), replace(ABLE, model="other"), [ABLE])
     unscored = replace(ABLE, scores=False)
     with pytest.raises(BadPolicy, match="the estimator choice-logprob; here it is cited"):
-        resolve(find_policy(f"evidence@{rule}"), unscored, [ABLE])
+        resolve(calibrated(rule), unscored, [ABLE])
 
 
 @pytest.mark.parametrize(
