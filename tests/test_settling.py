@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def contradicted(
 
 
 def test_another_answerer_settles_a_contradiction():
-    """The question goes to one that has not answered it; the side that it agrees with prevails, and that is recorded."""
+    """The question goes to one that has not answered it; the side it agrees with prevails, and that is recorded."""
     answers = {"answerer:0": "4", "answerer:1": "3"}
     _, result = contradicted(
         [verdict(), verdict()],
@@ -128,7 +129,7 @@ def test_prompts_only_grow_over_a_contradiction():
     script, _ = contradicted(generations, plan(), {"answerer:0": "4"})
     trunks = [c.prompt for c in script.calls if c.purpose == "generation"]
     assert len(trunks) > 1
-    assert all(later.starts_with(earlier) for earlier, later in zip(trunks, trunks[1:], strict=False))
+    assert all(later.starts_with(earlier) for earlier, later in pairwise(trunks))
 
 
 def test_the_resolution_is_told_as_an_event_and_replays():

@@ -25,7 +25,7 @@ SEED, SCENES, EASY, CROPS = 11, 1500, 300, 600
 
 def photographs() -> dict[str, Image.Image]:
     """Return scikit-learn's two photographs by name; raises ModuleNotFoundError without it."""
-    from sklearn.datasets import load_sample_images  # type: ignore[import-untyped]  # publishes no types
+    from sklearn.datasets import load_sample_images
 
     made = load_sample_images()
     return {Path(n).stem: Image.fromarray(p) for n, p in zip(made.filenames, made.images, strict=True)}
@@ -48,7 +48,7 @@ def crop(image: Image.Image, rng: Rng) -> Image.Image:
 
 def fit(drawn: Numbers, photographed: Numbers) -> Limits:
     """Return the regression that tells features (n, 13) of drawn scenes from those of photographs."""
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # publishes no types
+    from sklearn.linear_model import LogisticRegression
 
     size = drawn.shape[1]
     blank = Limits(tuple(drawn.mean(0)), tuple(drawn.std(0) + 1e-6), (0.0,) * 2 * size, 0.0)
