@@ -221,12 +221,10 @@ class Reasoner:
 
         swap: the other image(s), one or as many as the problem has; by default a drawn scene. Raises Misuse.
         """
-        from iterreason.demo import problems
+        from iterreason.demo import scene_image
         from iterreason.probing import Probe, judged, varied
 
-        known = [image.sha256 for image in problem.images]
-        drawn = [image for other in problems() for image in other.images if image.sha256 not in known]
-        variants = varied(problem, swap or drawn[:1])
+        variants = varied(problem, swap or (scene_image(),))
         result, *others = self.batch([problem, *variants.values()])
         judge = zip(variants, others, strict=True)
         return Probe(result, tuple(judged(result, variant, other, self._same) for variant, other in judge))

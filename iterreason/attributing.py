@@ -25,7 +25,8 @@ def attributed(state: State, error: str | None) -> Steps[Attribution]:
     verdict, before = state.rounds[-1].verdict, state.usage
     weighed = _weighed(state, verdict)
     by_scores = state.plan.confidence in ("choice-logprob", "vote")
-    candidates = tuple(c.answer for c in verdict.belief) if by_scores else ()
+    held = [v.candidate for v in state.verdicts]
+    candidates = prompts.candidates_of(state.problem, held, state.plan) if by_scores and verdict.belief else ()
     make = _scored if candidates else _concluded
     state.usage, state.ending = Usage(), None
     try:

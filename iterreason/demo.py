@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
 from iterreason.api import make_problem
-from iterreason.records import Problem
+from iterreason.images import load_image
+from iterreason.records import Image, Problem
 from iterreason.tuning.scenes import PALETTE, Scene, Shape, draw
 
 _WHITE = (255, 255, 255)
@@ -38,6 +40,12 @@ _SCENES: tuple[tuple[str, tuple[Shape, ...], str, tuple[str, ...]], ...] = (
     ("equal", _EQUAL, "Are there as many green triangles as yellow squares?", ("yes", "no")),
     ("sum", _SUM, "How many orange circles and purple squares are there in total?", ("1", "2", "3", "4", "5")),
 )
+
+
+def scene_image() -> Image:
+    """The first of the scenes, in memory."""
+    name, shapes, _, _ = _SCENES[0]
+    return replace(load_image(draw(Scene(shapes, 192, 192, _WHITE))), name=f"{name}.png")
 
 
 def problems() -> list[Problem]:

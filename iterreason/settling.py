@@ -20,7 +20,7 @@ def settle(state: State, call_for: CallFor, learn: Learn) -> Steps[None]:
     for one, other in _new(state):
         if state.settling >= state.policy.contradictions.most:
             return
-        if (found := _way(state, one)) is None:
+        if _decided(state, one, other) or (found := _way(state, one)) is None:
             continue
         way, question, place = found
         state.contradicted(Contradiction(one.number, other.number, way))
@@ -62,6 +62,31 @@ def _new(state: State) -> Iterator[tuple[Evidence, Evidence]]:
         if not any(_place(one) == _place(known) and same(one.question, known.question) for known in asked):
             asked.append(one)
             yield one, other
+
+
+def _decided(state: State, one: Evidence, other: Evidence) -> bool:
+    """Whether answerers that gave neither side were asked already and decide it, by their weight; noted if so."""
+    if "answerer" not in state.policy.contradictions.ways:
+        return False
+    same = state.plan.same
+    others = [
+        e
+        for e in state.memory.standing
+        if e.kind == "answer" and e.model in state.plan.answerers and e.model not in (one.model, other.model)
+        if _place(e) == _place(one) and same(e.question, one.question)
+    ]
+    weights = {
+        side.number: sum(
+            state.plan.reliability.weight(e.model, e.question) for e in others if same(e.answer, side.answer)
+        )
+        for side in (one, other)
+    }
+    if weights[one.number] == weights[other.number]:
+        return False
+    state.contradicted(Contradiction(one.number, other.number, "answerer"))
+    by = "".join(f"[{e.number}]" for e in others)
+    state.settled(Resolution(one.number, other.number, max(weights, key=lambda n: weights[n]), by))
+    return True
 
 
 def _way(state: State, one: Evidence) -> tuple[SettlingWay, Question, int] | None:

@@ -55,17 +55,8 @@ def test_an_image_is_not_swapped_with_itself(here):
 
 def test_probe_tells_that_nothing_moves(here):
     """An answerer that always says yes is found out: a row for each variant, and the conclusion."""
-    ask = (
-        "probe",
-        "a.png",
-        "Is it red?",
-        "--choices",
-        "yes,no",
-        "--policy",
-        "direct",
-        "--answerer",
-        "scripted:looks.jsonl",
-    )
+    models = ("--policy", "direct", "--answerer", "scripted:looks.jsonl")
+    ask = ("probe", "a.png", "Is it red?", "--choices", "yes,no", *models)
     done = run(here, *ask)
     assert done.returncode == 0, done.stderr
     for part in ("as it is", "blank", "swap", "crop", "the answer does not move"):

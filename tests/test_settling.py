@@ -10,12 +10,12 @@ from typing import Any
 import written
 from written import ABLE, Script, said, verdict
 
-from iterreason.calls import Call, ContradictionSettled, Reply
+from iterreason.calls import Asked, Call, ContradictionSettled, Reply
 from iterreason.loop import episode
 from iterreason.memory import EMPTY, Memory
 from iterreason.plan import Plan, resolve
 from iterreason.policy import read_policy
-from iterreason.records import Evidence, Region, Resolution, Result
+from iterreason.records import Evidence, Question, Region, Resolution, Result
 from iterreason.trace import EpisodeRecorder, parse_episode
 
 FIRST, SECOND, THIRD = (replace(ABLE, model=name) for name in ("one", "two", "three"))
@@ -45,38 +45,34 @@ class Slots(Script):
         return said(self.answers[call.slot] if call.look.question else "a picture")
 
 
-def conflicting(most: int, *texts: str) -> Script:
-    """An episode whose answerer says one thing to a question and another to its other form."""
-    said_to = {"Is there a dog?": "yes", "Is there, a dog?": "no"}
-    return Script(list(texts), look=lambda q: said_to.get(q, "2"))
-
-
 def contradicted(
     generations: list[Any], fitted: Plan, answers: dict[str, str], start: Memory = KNOWN
 ) -> tuple[Slots, Result]:
     """An episode in which a person's question brings an answer against what is known."""
     script = Slots(generations, answers)
-    from iterreason.calls import Asked
-    from iterreason.records import Question
-
     script.notes = {1: (Asked(Question(ASK)),)}
     return script, script.play(episode(written.problem(), fitted, start=start))
 
 
-def test_another_answerer_settles_a_contradiction():
-    """The question goes to one that has not answered it; the side it agrees with prevails, and that is recorded."""
+def test_what_another_answerer_says_settles_a_contradiction():
+    """The second is asked since the first contradicts the memory; the side that it agrees with prevails."""
     answers = {"answerer:0": "4", "answerer:1": "3"}
-    _, result = contradicted(
-        [verdict(), verdict()],
-        plan(ways='["answerer"]', answerers=(FIRST, SECOND, THIRD)),
-        answers | {"answerer:2": "4"},
-    )
+    script, result = contradicted([verdict(), verdict()], plan(answerers=(FIRST, SECOND)), answers)
     (resolution,) = result.memory.resolutions
-    # The second was asked since the first contradicts the memory; it is the third that settles what is left.
-    assert resolution.prevailed is not None
-    asked = result.memory[int(resolution.by.strip("[]"))]
-    assert asked.model == "three"
-    assert result.memory[resolution.prevailed].answer == asked.answer == "4"
+    said_by = result.memory[int(resolution.by.strip("[]"))]
+    assert (said_by.model, said_by.answer) == ("two", "3")
+    assert result.memory[resolution.prevailed or 0].answer == "3"
+    assert [c.slot for c in script.calls if c.look and c.look.question] == ["answerer:0", "answerer:1"]
+
+
+def test_an_answerer_that_was_not_asked_yet_is():
+    """What was contradictory before the episode goes to the first that has not answered it."""
+    both = KNOWN.plus(Evidence(2, "answer", ASK, "4", 0.9, "one", 0))
+    script = Slots([verdict(), verdict()], {"answerer:0": "3", "answerer:1": "4"})
+    result = script.play(episode(written.problem(), plan(answerers=(FIRST, SECOND)), start=both))
+    asked = [(c.slot, c.look.question) for c in script.calls if c.look and c.look.question]
+    assert asked == [("answerer:1", "how many dogs are there?")]
+    assert [(r.one, r.other, r.prevailed) for r in result.memory.resolutions] == [(1, 2, 2)]
 
 
 def test_the_question_is_put_to_the_region_where_a_tool_found_its_subject():
@@ -137,9 +133,6 @@ def test_the_resolution_is_told_as_an_event_and_replays():
     fitted = plan()
     running = episode(written.problem(), fitted, start=KNOWN)
     recorder = EpisodeRecorder(written.problem(), fitted, KNOWN, None)
-    from iterreason.calls import Asked
-    from iterreason.records import Question
-
     script = Slots([verdict("yes", "many?"), verdict("yes", cites=[1])], {"answerer:0": "4"})
     script.notes = {1: (Asked(Question(ASK)),)}
     turn: Any = next(running)
@@ -151,9 +144,8 @@ def test_the_resolution_is_told_as_an_event_and_replays():
             turn = running.send(returned)
     except StopIteration as end:
         result = end.value
-    assert [e.resolution for e in script.events if isinstance(e, ContradictionSettled)] == list(
-        result.memory.resolutions
-    )
+    told = [e.resolution for e in script.events if isinstance(e, ContradictionSettled)]
+    assert told == list(result.memory.resolutions)
     assert len(result.memory.resolutions) == 1
     replayed = parse_episode(recorder.line(result), Path("x")).replay()
     assert replayed == result
