@@ -28,10 +28,8 @@ from iterreason.records import Region
 TYPED = (
     "Are there more red circles than blue squares?",
     "/why",
-    "/veto 3",
-    "/tell there are three red circles",
-    "/again",
     "/look bottom right",
+    "/ask how many blue squares can you see?",
     "Are there green triangles?",
     "/cost",
 )
