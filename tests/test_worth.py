@@ -58,30 +58,27 @@ def test_the_worth_is_what_a_simulated_answerer_brings():
     assert expected_change(prior, means, reliability) == pytest.approx(total / n, abs=0.005)
 
 
-def test_asking_by_worth_needs_fewer_questions_than_asking_the_first():
-    """Against a known noisy answerer, 'is it …?' about what is likely is asked less often than in the order proposed,
-    until the belief passes 0.9, and the answer is right no less often."""
-    prior, reliability = {"cat": 0.05, "dog": 0.1, "cow": 0.4, "hen": 0.45}, 0.85
-    asked, right = {"first": 0, "worth": 0}, {"first": 0, "worth": 0}
-    rng = random.Random(3)
+@pytest.mark.parametrize("reliability", [0.7, 0.85])
+def test_asking_by_worth_takes_fewer_questions_to_be_right_as_often(reliability):
+    """Against a known noisy answerer, 8 'is it …?' chosen by worth are right no less often than 10 in the order
+    proposed: a fifth fewer."""
+    prior = {"cat": 0.05, "dog": 0.1, "cow": 0.4, "hen": 0.45}
+    rng, right = random.Random(3), {"first": 0, "worth": 0}
     for _ in range(1_000):
         truth = rng.choices(list(prior), list(prior.values()))[0]
-        noise = [rng.random() for _ in range(100)]
-        for how in asked:
-            belief, step = dict(prior), 0
-            while max(belief.values()) <= 0.9 and step < len(noise):
+        noise = [rng.random() for _ in range(10)]
+        for how, count in (("first", 10), ("worth", 8)):
+            belief = dict(prior)
+            for step in range(count):
                 worths = {name: expected_change(belief, (("yes", name),), reliability) for name in prior}
                 name = max(worths, key=lambda n: worths[n]) if how == "worth" else list(prior)[step % len(prior)]
                 true, other = ("yes", "") if name == truth else ("", "yes")
-                said = true if noise[step] < reliability else other
-                likely = likelihoods(belief, (("yes", name),), reliability)[said]
-                whole = sum(belief[c] * likely[c] for c in belief)
-                belief = {c: belief[c] * likely[c] / whole for c in belief}
-                step += 1
-            asked[how] += step
+                likely = likelihoods(belief, (("yes", name),), reliability)
+                said = likely[true if noise[step] < reliability else other]
+                whole = sum(belief[c] * said[c] for c in belief)
+                belief = {c: belief[c] * said[c] / whole for c in belief}
             right[how] += max(belief, key=lambda n: belief[n]) == truth
-    assert asked["worth"] < 0.8 * asked["first"]
-    assert right["worth"] >= right["first"] - 20  # 2 points
+    assert right["worth"] >= right["first"]
 
 
 def test_mass_outside_goes_to_the_choices_without_an_estimate():
