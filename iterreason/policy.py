@@ -161,10 +161,14 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     **dict.fromkeys(SEPARATE_PROMPTS, _SEPARATE),
 }
 # Without these a model would not know what is asked of it.
-_NEEDED = dict.fromkeys(("problem", "look", "ask_first", "ask_more", "conclude"), ("question",)) | dict(
-    evidence=("evidence",), readout=("candidates",), reask=("error",), tools=("tools",)
-)
-_NEEDED["entailed"] = ("question", "answer", "evidence", "candidates")
+_NEEDED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("problem", "look", "ask_first", "ask_more", "conclude"), ("question",)),
+    "evidence": ("evidence",),
+    "readout": ("candidates",),
+    "reask": ("error",),
+    "tools": ("tools",),
+    "entailed": ("question", "answer", "evidence", "candidates"),
+}
 
 
 def _refuse(faults: Sequence[str]) -> None:

@@ -36,4 +36,4 @@ def majority_probability(first: int, second: int) -> float:
     exact, as the binomial tail that it is: P(X ≤ first) for X of first + second + 1 fair coins.
     """
     coins = first + second + 1
-    return sum(comb(coins, heads) for heads in range(first + 1)) / 2**coins
+    return float(sum(comb(coins, heads) for heads in range(first + 1)) / 2**coins)
