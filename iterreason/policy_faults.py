@@ -23,6 +23,7 @@ def faults_of(policy: Policy) -> list[str]:
 def _prompts(policy: Policy) -> Iterator[str]:
     """Prompts that the layout needs and lacks, or has and never uses."""
     several, by_reasoner = policy.rounds.max > 1, policy.verdict_by == "reasoner"
+    unused: tuple[str, ...] = ()
     if policy.layout == "append":
         needed = {"system": True, "problem": True, "evidence": several or bool(policy.plan.steps)}
         needed |= {"answer": policy.reasoner.rationale_first}
