@@ -200,7 +200,7 @@ def _attribution(a: Attribution) -> Iterator[Line]:
 
 
 def _sure(result: Result) -> str:
-    if result.confidence is None or result.raw_confidence == result.confidence:
+    if result.confidence is None or result.raw_confidence in (None, result.confidence):
         return "" if result.confidence is None else f"  confidence {result.confidence:.2f} ({result.confidence_source})"
     return f"  probability {result.confidence:.2f} ({result.confidence_source} {result.raw_confidence:.2f}, calibrated)"
 

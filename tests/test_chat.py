@@ -113,7 +113,7 @@ def test_a_changed_policy_is_another_policy():
     """Rounds and threshold are in its text, so the hash and a trace tell; what it cannot be is refused."""
     named = PolicyChoice("evidence", stop=0.8, rounds=1).find()
     assert (named.name, named.policy.rounds.max) == ("evidence+rounds=1+stop=0.8", 1)
-    assert [rule.confident for rule in named.policy.stop] == [None, 0.8]
+    assert [rule.confident for rule in named.policy.stop] == [0.8]
     assert named.hash != PolicyChoice("evidence").find().hash == find_policy("evidence").hash
     with pytest.raises(BadPolicy, match=r"rounds\.max must be 1|rounds\.max = 1"):
         PolicyChoice("direct", rounds=3).find()
@@ -184,7 +184,8 @@ def test_a_piped_question_is_answered(folder):
     """`echo question | iterreason chat IMAGE` prints the rounds and the answer, and no escape."""
     said = piped(folder, "Are there red circles?\n", "scene.png")
     assert "  ? how many red circles?\n  [3] how many red circles? → 2   ██████████▊  0.90\n" in said
-    assert "      yes  ██████████▊  0.90  ▲ 0.20\nanswer: yes  confidence 0.90 (cited)\nstopped: confident" in said
+    assert "      yes  ██████████▊  0.90  ▲ 0.20\nbelief, by round" in said
+    assert "  outside these    0.30   0.10\nanswer: yes  confidence 0.90 (cited)\nstopped: confident" in said
 
 
 def test_a_follow_up_asks_only_what_is_new(folder):

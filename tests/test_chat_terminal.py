@@ -56,6 +56,9 @@ round 2
   [3] how many red circles? → 2   ██████████▊  0.90
   ⇒ yes  confidence 0.90  Because of what was seen. [3]
       yes  ██████████▊  0.90  ▲ 0.20
+belief, by round      1      2
+  yes              0.70   0.90
+  outside these    0.30   0.10
 answer: yes  confidence 0.90 (cited)
 stopped: confident: 0.90 ≥ 0.90, stable: same answer for 2 rounds
 """

@@ -121,7 +121,8 @@ def test_a_killed_run_resumes(here):
 def test_policies_and_models_are_listed(here):
     """What is shipped, and what is usable here or how to make it so."""
     listed = run(here, "policies").stdout
-    names = ["blind", "direct", "evidence", "idealgpt", "single-round"]
+    names = ["blind", "chat-captioner", "cot", "direct", "evidence", "exemplars", "idealgpt", "recoverr"]
+    names += ["single-round", "vote"]
     assert [line.split()[0] for line in listed.splitlines()] == names
     assert run(here, "policies", "direct").stdout.startswith("description = ")
     models = run(here, "models").stdout

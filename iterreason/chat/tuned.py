@@ -42,8 +42,12 @@ def _bound_rounds(document: Any, named: NamedPolicy, most: int) -> None:
     rounds["max"] = most
     if named.policy.rounds.min > most:
         rounds["min"] = most
-    for rule in [rule for rule in document.get("stop", ()) if rule.get("stable", 0) > most]:
-        document["stop"].remove(rule)  # it could never hold
+    asks = most > 1 or named.policy.layout == "separate"
+    # Rules that could never hold go, and where nothing is asked, those that would hold at once.
+    for rule in [
+        rule for rule in document.get("stop", ()) if rule.get("stable", 0) > most or ("dry" in rule and not asks)
+    ]:
+        document["stop"].remove(rule)
 
 
 def _stop_at(document: Any, threshold: float) -> None:
