@@ -200,8 +200,10 @@ def _attribution(a: Attribution) -> Iterator[Line]:
 
 
 def _sure(result: Result) -> str:
-    if result.confidence is None or result.raw_confidence in (None, result.confidence):
-        return "" if result.confidence is None else f"  confidence {result.confidence:.2f} ({result.confidence_source})"
+    if result.confidence is None:
+        return ""
+    if result.raw_confidence is None:
+        return f"  confidence {result.confidence:.2f} ({result.confidence_source})"
     return f"  probability {result.confidence:.2f} ({result.confidence_source} {result.raw_confidence:.2f}, calibrated)"
 
 
@@ -320,5 +322,5 @@ def result_json(result: Result) -> dict[str, Any]:
         "policy": {"name": result.policy, "hash": result.policy_hash},
         "models": list(result.models),
         "reasoner_sees_image": result.reasoner_sees_image,
-        **({} if result.raw_confidence == result.confidence else {"raw_confidence": result.raw_confidence}),
+        **({} if result.raw_confidence is None else {"raw_confidence": result.raw_confidence}),
     }

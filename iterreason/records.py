@@ -320,8 +320,8 @@ class Result:
     """How an episode ended.
 
     answer: None when the policy abstains, or when the episode failed (`error` says why).
-    confidence: in [0, 1], from `confidence_source`; None where nothing could be estimated. raw_confidence: the same as
-        the estimator gave it, before a calibrated policy turned it into a probability.
+    confidence: in [0, 1], from `confidence_source`; None where nothing could be estimated. raw_confidence: what
+        the estimator gave, where a calibrated policy turned that into a probability; else None.
     stop_reason: the rule that ended it, `budget: …`, or `error`.
     next_question: when it abstains, the question that would help most.
     attribution: what each piece of evidence weighed, where that was asked for; its calls are not in `usage`.

@@ -214,10 +214,12 @@ class State:
             return last
         return next((r.verdict for r in reversed(self.rounds) if r.estimated), last)
 
-    def _worth(self, sure: float | None) -> float | None:
-        """A confidence as the probability that it stands for, where a calibrated policy says."""
+    def _worth(self, sure: float | None) -> tuple[float | None, float | None]:
+        """A confidence as the probability that a calibrated policy makes of it, and then itself; else itself alone."""
         rule = self.policy.calibrated
-        return sure if sure is None or rule is None or rule.probability is None else rule.probability.of(sure)
+        if sure is None or rule is None or rule.probability is None:
+            return sure, None
+        return rule.probability.of(sure), sure
 
     def result(self, reason: str, error: str | None) -> Result:
         """The episode's result: the last verdict's answer, unless it failed or is not sure enough."""
@@ -226,11 +228,12 @@ class State:
         gives = error is None and (needed == 0 or (sure is not None and sure >= needed))
         answer = verdict.answer if gives else None
         abstains = answer is None and error is None
+        confidence, raw = (None, None) if error else self._worth(sure)
         return Result(
             problem=self.problem,
             answer=answer,
-            confidence=None if error else self._worth(sure),
-            raw_confidence=None if error else sure,
+            confidence=confidence,
+            raw_confidence=raw,
             confidence_source=self.plan.confidence,
             stop_reason=reason,
             rounds=tuple(self.rounds),
