@@ -28,7 +28,7 @@ def _prompts(policy: Policy) -> Iterator[str]:
         needed = {"system": True, "problem": True, "evidence": several or bool(policy.plan.steps)}
         needed |= {"answer": policy.reasoner.rationale_first}
         needed = {name: by_reasoner and wanted for name, wanted in needed.items()}
-        unused: tuple[str, ...] = SEPARATE_PROMPTS
+        unused = SEPARATE_PROMPTS
     else:
         asks = policy.rounds.questions > 0
         needed = {"ask_first": asks and by_reasoner, "conclude": by_reasoner, "ask_more": asks and several}
