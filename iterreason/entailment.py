@@ -33,11 +33,10 @@ def entailed(state: State, verdict: Verdict) -> Steps[Estimate]:
     if direct.confidence is not None and direct.confidence >= bounds.direct:
         return direct
     found = [entry for entry in state.memory.standing if _counts(state, entry)]
-    yield from _weigh(state, verdict, [entry for entry in found if entry.kind in ("answer", "found")])
-    kept = [entry for entry in found if state.relevant.get((entry.number, verdict.answer), True)]
+    kept = yield from _relevant(state, verdict.answer, found)
     if not kept:
         return Estimate()
-    (sure,) = yield from _readouts(state, [_prompt(state, verdict.answer, [_statement(e) for e in kept])])
+    (sure,) = yield from _measure(state, [_prompt(state, verdict.answer, [_statement(e) for e in kept])])
     if sure is None:
         return Estimate()
     return Estimate(sure, (Candidate(verdict.answer, sure),), 1.0 - sure)
@@ -52,19 +51,17 @@ def _counts(state: State, found: Evidence) -> bool:
     return found.probability is not None and found.probability >= state.policy.entailment.reliable
 
 
-def _weigh(state: State, verdict: Verdict, found: Sequence[Evidence]) -> Steps[None]:
-    """Find which new evidence is relevant: two read-outs each, as it is and negated, all at once."""
-    least, answer = state.policy.entailment.relevant, verdict.answer or ""
-    new = [entry for entry in found if (entry.number, answer) not in state.relevant] if least else []
-    if not new:
-        return
-    asked = [_prompt(state, answer, [_statement(entry, negated)]) for entry in new for negated in (False, True)]
-    measured = yield from _readouts(state, asked)
-    for place, entry in enumerate(new):
-        given, negated = measured[2 * place : 2 * place + 2]
-        state.relevant[entry.number, answer] = (
-            given is not None and negated is not None and abs(given - negated) >= least
-        )
+def _relevant(state: State, answer: str, found: Sequence[Evidence]) -> Steps[list[Evidence]]:
+    """The evidence that bears on the answer: two read-outs each, as it is and negated, all new ones at once."""
+    least = state.policy.entailment.relevant
+    weighed = [entry for entry in found if least and entry.kind in ("answer", "found")]
+    asked = [_prompt(state, answer, [_statement(entry, negated)]) for entry in weighed for negated in (False, True)]
+    measured = yield from _measure(state, asked)
+    moved = {
+        entry.number: given is not None and negated is not None and abs(given - negated) >= least
+        for entry, given, negated in zip(weighed, measured[::2], measured[1::2], strict=True)
+    }
+    return [entry for entry in found if moved.get(entry.number, True)]
 
 
 def _statement(found: Evidence, negated: bool = False) -> str:
@@ -78,18 +75,22 @@ def _prompt(state: State, answer: str, statements: Sequence[str]) -> Prompt:
     return prompts.entailed_prompt(state.plan, state.problem, answer, statements, (_YES, _NO))
 
 
-def _readouts(state: State, asked: Sequence[Prompt]) -> Steps[tuple[float | None, ...]]:
-    """The probability of `yes` to each prompt, renormalised over yes and no; from samples where it cannot be scored."""
+def _measure(state: State, asked: Sequence[Prompt]) -> Steps[list[float | None]]:
+    """The probability of `yes` to each prompt. None is measured twice: a second draw tells nothing."""
     scores = state.plan.reasoner_scores
     votes = Sampling(_VOTE_TEMPERATURE, 4, state.policy.reasoner.votes, state.seed)
     sampling, letters = (Sampling(0.0, 1), ("A", "B")) if scores else (votes, ())
-    made = [Call("reasoner", "readout", prompt, sampling=sampling, choices=letters) for prompt in asked]
-    replies = yield from ask_all(state, made)
-    return tuple(_yes(reply, scores) for reply in replies)
+    new = {prompt.digest: prompt for prompt in asked if prompt.digest not in state.measured}
+    if new:
+        made = [Call("reasoner", "readout", prompt, sampling=sampling, choices=letters) for prompt in new.values()]
+        replies = yield from ask_all(state, made)
+        state.measured |= {digest: _yes(reply, scores) for digest, reply in zip(new, replies, strict=True)}
+    return [state.measured[prompt.digest] for prompt in asked]
 
 
 def _yes(reply: Reply, scores: bool) -> float | None:
-    """The probability of `yes`; None where the reply says neither."""
+    """The probability of `yes`: of scores, over yes and no; of samples, its share of all of them."""
     if scores:
         return from_scores(_YES, (_YES, _NO), reply, same_text).confidence
-    return from_votes(_YES, (_YES, _NO), reply.samples, same_text).confidence
+    said = from_votes(_YES, (_YES, _NO), reply.samples, same_text)
+    return None if said.confidence is None else said.confidence * (1.0 - (said.outside or 0.0))

@@ -50,7 +50,7 @@ class State:
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
     directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
     wanted: looks that a person asked for. settling: how many contradictions a question was put about.
-    samples: the verdicts that are counted as votes. relevant: whether evidence of a number bears on an answer.
+    samples: the verdicts that are counted as votes. measured: read-outs of `entailment`, by prompt.
     shown: captions of the exemplars' images, by hash.
     ending: why no further call may be made.
     """
@@ -71,7 +71,7 @@ class State:
     settling: int = 0
     ending: str | None = None
     samples: list[Verdict] = field(default_factory=list)
-    relevant: dict[tuple[int, str], bool] = field(default_factory=dict)
+    measured: dict[str, float | None] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
 
     @property
