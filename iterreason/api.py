@@ -221,10 +221,12 @@ class Reasoner:
 
         swap: the other image(s), one or as many as the problem has; by default a drawn scene. Raises Misuse.
         """
-        from iterreason.demo import scene_image
+        from iterreason.demo import scene_images
         from iterreason.probing import Probe, judged, varied
 
-        variants = varied(problem, swap or (scene_image(),))
+        own = {image.sha256 for image in problem.images}
+        other = next(image for image in scene_images() if image.sha256 not in own)
+        variants = varied(problem, swap or (other,))
         result, *others = self.batch([problem, *variants.values()])
         judge = zip(variants, others, strict=True)
         return Probe(result, tuple(judged(result, variant, other, self._same) for variant, other in judge))

@@ -42,10 +42,10 @@ _SCENES: tuple[tuple[str, tuple[Shape, ...], str, tuple[str, ...]], ...] = (
 )
 
 
-def scene_image() -> Image:
-    """The first of the scenes, in memory."""
-    name, shapes, _, _ = _SCENES[0]
-    return replace(load_image(draw(Scene(shapes, 192, 192, _WHITE))), name=f"{name}.png")
+def scene_images() -> tuple[Image, ...]:
+    """The scenes, in memory."""
+    drawn = ((name, load_image(draw(Scene(shapes, 192, 192, _WHITE)))) for name, shapes, _, _ in _SCENES)
+    return tuple(replace(image, name=f"{name}.png") for name, image in drawn)
 
 
 def problems() -> list[Problem]:

@@ -89,3 +89,12 @@ def test_a_benchmark_tells_how_often_the_image_moves_the_answer(tmp_path):
     run(tmp_path, *ask)  # goes on: what is probed is not probed again
     assert len((tmp_path / "out/squares/direct/probes.jsonl").read_text().splitlines()) == 3
     assert run(tmp_path, *ask[:-1], "-1").returncode == 2
+
+
+def test_the_drawn_scene_itself_is_swapped_with_another(here):
+    """The image that is swapped in by default is never the one that is asked about."""
+    from iterreason.demo import scene_images
+
+    (here / "scene.png").write_bytes(scene_images()[0].data)
+    done = run(here, "probe", "scene.png", "Is it red?", "--policy", "direct", "--answerer", "scripted:looks.jsonl")
+    assert (done.returncode, "swap" in done.stdout) == (0, True), done.stderr

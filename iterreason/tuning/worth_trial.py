@@ -14,9 +14,11 @@ import asyncio
 import json
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import product
 
 import numpy as np
 
@@ -42,6 +44,7 @@ _SURE = 0.95  # of an answer that is only supposed
 _RESAMPLES = 4_999
 _WAVE = 64
 _LEAST_CHANGE = 1e-3
+_COMBINATIONS = 81  # of answers to steps that nothing is known of yet, at most
 
 
 @dataclass(slots=True)
@@ -61,8 +64,19 @@ class OpenTeacher(Teacher):
         return Reply((Sample(json.dumps(verdict), (0.0,)),))
 
     def _held(self) -> Belief:
+        """Its belief, what it does not know of a step taken as any answer, each as likely."""
         course = self._course()
-        return together(self.lesson, from_steps(self.lesson, course, self._known(course)), self.direct)
+        known = self._known(course)
+        open_steps = [text for text in course.texts if text not in known]
+        combinations = list(product(*(_answers(text) for text in open_steps)))
+        step = -(-len(combinations) // _COMBINATIONS)
+        mean: defaultdict[str, float] = defaultdict(float)
+        for answers in combinations[::step]:
+            supposed = known | {text: (answer, _SURE) for text, answer in zip(open_steps, answers, strict=True)}
+            held = together(self.lesson, from_steps(self.lesson, course, supposed), self.direct)
+            for choice, probability in held.items():
+                mean[choice] += probability / len(combinations[::step])
+        return dict(mean)
 
     def _meaning(self, question: str) -> list[dict[str, str]]:
         """For each answer that the question may bring, the choice that it would lift most; none where it lifts none."""
@@ -132,6 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     problems = [(problem_of(lesson, item.problem().images[0], item.id), lesson) for item, lesson in pairs]
     groups = [item.group for item, _ in pairs]
     plan = plan_for(looker.capabilities())
+    rounds = replace(plan.policy.rounds, min=1)  # so that nothing need be asked where nothing is worth it
+    plan = replace(plan, named=replace(plan.named, policy=replace(plan.policy, rounds=rounds)))
     first = run(problems, plan, looker)
     looks = [n for _, n in first]
     made: dict[str, object] = {"command": COMMAND, "date": date.today().isoformat(), "split": options.split}
