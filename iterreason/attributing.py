@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from iterreason import prompts
 from iterreason.calls import Call, Reply, Sampling
-from iterreason.confidence import from_scores, from_votes
-from iterreason.estimating import readout_call
+from iterreason.estimating import READ_OUT, from_readout, readout_call
 from iterreason.records import Attribution, Evidence, Retraction, Usage, Verdict, Weight
 from iterreason.replies import Unreadable, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
@@ -24,7 +23,7 @@ def attributed(state: State, error: str | None) -> Steps[Attribution]:
         return Attribution(reason=reason)
     verdict, before = state.rounds[-1].verdict, state.usage
     weighed = _weighed(state, verdict)
-    by_scores = state.plan.confidence in ("choice-logprob", "vote")
+    by_scores = state.plan.confidence in READ_OUT
     held = [v.candidate for v in state.verdicts]
     candidates = prompts.candidates_of(state.problem, held, state.plan) if by_scores and verdict.belief else ()
     make = _scored if candidates else _concluded
@@ -74,14 +73,11 @@ def _weight(state: State, verdict: Verdict, found: Evidence, candidates: tuple[s
     """How much the answer's probability falls without this piece."""
     if reply.error:
         return Weight(found.number, None, None, None)
-    votes, same, answer = state.plan.confidence == "vote", state.plan.same, verdict.candidate
-    estimate = (
-        from_votes(answer, candidates, reply.samples, same) if votes else from_scores(answer, candidates, reply, same)
-    )
+    estimate = from_readout(state, verdict.candidate, candidates, reply)
     if estimate.confidence is None or verdict.confidence is None:
         return Weight(found.number, None, None, None)
     before, best = verdict.belief[0].answer, estimate.belief[0].answer
-    return Weight(found.number, verdict.confidence - estimate.confidence, best, not same(before, best))
+    return Weight(found.number, verdict.confidence - estimate.confidence, best, not state.plan.same(before, best))
 
 
 def _concluded(state: State, found: Evidence, candidates: tuple[str, ...]) -> Call:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Look = Literal["title", "round", "look", "verdict", "quiet", "trouble", "answer"]
-_RICH = {
+STYLES = {
     "title": "bold",
     "round": "bold cyan",
     "look": "",
@@ -111,11 +111,7 @@ def _contradiction(c: Contradiction) -> Line:
 
 
 def _resolution(r: Resolution) -> str:
-    return f"[{r.one}] against [{r.other}]: {clean(r.by)} {_stands(r)}"
-
-
-def _stands(r: Resolution) -> str:
-    return f"speaks for [{r.prevailed}]" if r.prevailed else "leaves it open"
+    return f"[{r.one}] against [{r.other}]: {clean(r.by)} {r.told}"
 
 
 def _evidence(e: Evidence, images: int, several: bool) -> Line:
@@ -168,7 +164,7 @@ def ending_lines(result: Result) -> Iterator[Line]:
     resolutions = {(r.one, r.other): r for r in result.memory.resolutions}
     for one, other in contradictions(result.memory):
         came = resolutions.get((one.number, other.number))
-        settled = f"; {clean(came.by)} {_stands(came)}" if came else ""
+        settled = f"; {clean(came.by)} {came.told}" if came else ""
         told = f"[{one.number}] and [{other.number}] answer the same question differently"
         yield Line("trouble", f"contradiction: {told}{settled}")
     if result.attribution is not None:
@@ -282,7 +278,7 @@ def rich_lines(lines: Iterable[Line]) -> Text:
     """Lines for a rich console; nothing in them is read as markup."""
     from rich.text import Text
 
-    return Text("\n").join(Text(line.text, style=_RICH[line.look]) for line in lines)
+    return Text("\n").join(Text(line.text, style=STYLES[line.look]) for line in lines)
 
 
 def rich_result(result: Result) -> Text:

@@ -12,12 +12,11 @@ from iterreason import prompts
 from iterreason.calls import Call, Prompt, Reply, Sampling
 from iterreason.confidence import Estimate, from_direct, from_scores, from_votes
 from iterreason.folding import same_text
-from iterreason.generating import ask_all
+from iterreason.generating import ask_all, letter_votes
 from iterreason.records import Candidate, Evidence, Verdict
 from iterreason.state import State, Steps
 
 _YES, _NO = "yes", "no"
-_VOTE_TEMPERATURE = 1.0
 
 
 def entailed(state: State, verdict: Verdict) -> Steps[Estimate]:
@@ -78,13 +77,13 @@ def _prompt(state: State, answer: str, statements: Sequence[str]) -> Prompt:
 def _measure(state: State, asked: Sequence[Prompt]) -> Steps[list[float | None]]:
     """The probability of `yes` to each prompt. None is measured twice: a second draw tells nothing."""
     scores = state.plan.reasoner_scores
-    votes = Sampling(_VOTE_TEMPERATURE, 4, state.policy.reasoner.votes, state.seed)
-    sampling, letters = (Sampling(0.0, 1), ("A", "B")) if scores else (votes, ())
+    sampling, letters = (Sampling(0.0, 1), ("A", "B")) if scores else (letter_votes(state), ())
     new = {prompt.digest: prompt for prompt in asked if prompt.digest not in state.measured}
     if new:
         made = [Call("reasoner", "readout", prompt, sampling=sampling, choices=letters) for prompt in new.values()]
         replies = yield from ask_all(state, made)
-        state.measured |= {digest: _yes(reply, scores) for digest, reply in zip(new, replies, strict=True)}
+        known = {digest: _yes(reply, scores) for digest, reply in zip(new, replies, strict=True)}
+        state.measured = {**state.measured, **known}
     return [state.measured[prompt.digest] for prompt in asked]
 
 

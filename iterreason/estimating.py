@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from iterreason import prompts
@@ -18,14 +17,13 @@ from iterreason.confidence import (
 )
 from iterreason.entailment import entailed
 from iterreason.folding import match_choice, match_letter
-from iterreason.generating import ask_reasoner
-from iterreason.policy import ESTIMATORS
+from iterreason.generating import LETTER_TOKENS, ask_reasoner, letter_votes
+from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS
 from iterreason.records import Verdict
 from iterreason.state import State, Steps
 
 MAX_COMPARED = 4  # candidates that a new answer is compared with in a round, the latest first
-_VOTE_TEMPERATURE = 1.0
-_LETTER_TOKENS = 4
+READ_OUT = ("choice-logprob", "vote")  # the estimators that read the candidates' letters out
 _YES, _NO = "yes", "no"
 
 
@@ -60,7 +58,7 @@ def _mean_the_same(state: State, one: str, other: str) -> Steps[bool]:
         "reasoner",
         "readout",
         branch,
-        sampling=Sampling(0.0, 1 if scores else _LETTER_TOKENS, seed=state.seed),
+        sampling=Sampling(0.0, 1 if scores else LETTER_TOKENS, seed=state.seed),
         choices=("A", "B") if scores else (),
     )
     reply = yield from ask_reasoner(state, call)
@@ -77,44 +75,48 @@ def estimated(state: State, verdict: Verdict) -> Steps[Verdict]:
     """The verdict with the policy's confidence in it, and the belief that it comes from."""
     if state.plan.confidence == "entailment":
         estimate = yield from entailed(state, verdict)
+    elif state.plan.confidence in READ_OUT and verdict.candidate is not None:
+        candidates = _candidates(state, verdict)
+        reply = yield from ask_reasoner(state, readout_call(state, state.prompt, candidates))
+        estimate = from_readout(state, verdict.candidate, candidates, reply)
     else:
-        call, read = reading(state, verdict)
-        estimate = read((yield from ask_reasoner(state, call)) if call else Reply())
+        estimate = _from_what_is_known(state, verdict)
     return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
 
 
-def reading(state: State, verdict: Verdict) -> tuple[Call | None, Callable[[Reply], Estimate]]:
-    """The read-out that the estimate needs, None where it needs none, and how the estimate is made out of its reply.
+def _candidates(state: State, verdict: Verdict) -> tuple[str, ...]:
+    return prompts.candidates_of(state.problem, [v.candidate for v in (*state.verdicts, verdict)], state.plan)
 
-    A read-out is a branch that never enters the conversation.
-    """
-    plan, answer = state.plan, verdict.candidate
+
+def _from_what_is_known(state: State, verdict: Verdict) -> Estimate:
+    """The estimate that takes no call."""
+    plan = state.plan
     if plan.confidence == "stated":
-        return None, lambda reply: from_stated(verdict)
-    if plan.confidence in ("agreement", "answer-probability"):
-        return None, lambda reply: from_direct(answer, state.direct, plan.same)
+        return from_stated(verdict)
+    if plan.confidence in DIRECT_ESTIMATORS:
+        return from_direct(verdict.candidate, state.direct, plan.same)
     if plan.confidence == "cited":
-        return None, lambda reply: from_cited(verdict, state.memory, state.direct, plan.same)
+        return from_cited(verdict, state.memory, state.direct, plan.same)
     if plan.confidence not in ESTIMATORS:
-        return None, lambda reply: from_installed(plan.confidence, verdict, state.memory)
-    if answer is None:
-        return None, lambda reply: Estimate()
-    candidates = prompts.candidates_of(state.problem, [v.candidate for v in (*state.verdicts, verdict)], plan)
-    call = readout_call(state, state.prompt, candidates)
-    if plan.confidence == "vote":
-        return call, lambda reply: from_votes(answer, candidates, reply.samples, plan.same)
-    return call, lambda reply: from_scores(answer, candidates, reply, plan.same)
+        return from_installed(plan.confidence, verdict, state.memory)
+    return Estimate()
 
 
 def readout_call(state: State, prompt: Prompt, candidates: tuple[str, ...], before: str = "") -> Call:
     """The read-out over these candidates after a prompt; `before` stands at the head of its message."""
     branch, letters = prompts.readout_prompt(prompt, state.plan, state.problem, candidates, before)
     votes = state.plan.confidence == "vote"
-    counted = Sampling(_VOTE_TEMPERATURE, _LETTER_TOKENS, state.policy.reasoner.votes, state.seed)
     return Call(
         "reasoner",
         "readout",
         branch,
-        sampling=counted if votes else Sampling(0.0, 1),
+        sampling=letter_votes(state) if votes else Sampling(0.0, 1),
         choices=() if votes else letters,
     )
+
+
+def from_readout(state: State, answer: str | None, candidates: tuple[str, ...], reply: Reply) -> Estimate:
+    """What a read-out's reply says of an answer: of its samples, or of the letters' scores."""
+    if state.plan.confidence == "vote":
+        return from_votes(answer, candidates, reply.samples, state.plan.same)
+    return from_scores(answer, candidates, reply, state.plan.same)

@@ -149,7 +149,6 @@ def caption_exemplars(state: State) -> Steps[None]:
     replies = yield from state.make(made)
     if state.ending:
         raise Ended(state.ending)
-    for image, reply in zip(images, replies, strict=True):
-        if reply.error:
-            raise Ended("error", f"the answerer failed: {reply.error}")
-        state.shown[image.sha256] = one_line(reply.text)
+    if failed := next((reply.error for reply in replies if reply.error), None):
+        raise Ended("error", f"the answerer failed: {failed}")
+    state.shown = {image.sha256: one_line(reply.text) for image, reply in zip(images, replies, strict=True)}

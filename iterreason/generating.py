@@ -12,6 +12,8 @@ from iterreason.state import Ended, State, Steps
 
 T = TypeVar("T")
 
+VOTE_TEMPERATURE = 1.0
+LETTER_TOKENS = 4  # enough for a letter, or for a word that names a choice
 _CHARS_A_TOKEN = 3  # on the safe side for English; used only for text whose tokens no reply has counted yet
 
 
@@ -51,13 +53,17 @@ def generate_rationale(state: State, prompt: Prompt) -> Steps[tuple[Prompt, tupl
 
 def ask_reasoner(state: State, call: Call) -> Steps[Reply]:
     """Have the reasoner take one call; raises Ended where it fails or runs out of time or context."""
-    (reply,) = yield from ask_all(state, [call])
-    return reply
+    replies = yield from state.make([call])
+    return _usable(state, [call], replies)[0]
 
 
 def ask_all(state: State, made: list[Call]) -> Steps[tuple[Reply, ...]]:
     """Have the reasoner take some calls at once; raises Ended where one fails or runs out of time or context."""
     replies = yield from state.make(made)
+    return _usable(state, made, replies)
+
+
+def _usable(state: State, made: list[Call], replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
     for call, reply in zip(made, replies, strict=True):
         if reply.error in calls.CUT_OFF and state.ending:
             raise Ended(state.ending)
@@ -68,6 +74,11 @@ def ask_all(state: State, made: list[Call]) -> Steps[tuple[Reply, ...]]:
         if call.purpose == "generation":
             state.prompt_tokens = reply.tokens.prompt + reply.tokens.completion
     return replies
+
+
+def letter_votes(state: State) -> Sampling:
+    """How a read-out by letter is sampled where it cannot be scored."""
+    return Sampling(VOTE_TEMPERATURE, LETTER_TOKENS, state.policy.reasoner.votes, state.seed)
 
 
 def _check_context(state: State, prompt: Prompt, reply_tokens: int) -> None:

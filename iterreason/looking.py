@@ -25,14 +25,22 @@ def second_looks(state: State, looks: Sequence[Question], call_for: CallFor, lea
         if not looks:
             break
         wanted = [call_for(state, question, place) for question in looks]
-        replies = yield from state.make(wanted)
-        for question, call, reply in zip(looks, wanted, replies, strict=True):
-            if reply.error not in calls.CUT_OFF:
-                learn(state, question, call, reply)
-        if state.ending:
-            raise Ended(state.ending)
-        made += replies
+        made += yield from put(state, looks, wanted, learn)
     return tuple(made)
+
+
+def put(state: State, looks: Sequence[Question], made: Sequence[Call], learn: Learn) -> Steps[tuple[Reply, ...]]:
+    """Make the looks' calls at once and learn from what comes of them; one that was cut off tells nothing.
+
+    Raises Ended.
+    """
+    replies = yield from state.make(made)
+    for question, call, reply in zip(looks, made, replies, strict=True):
+        if reply.error not in calls.CUT_OFF:
+            learn(state, question, call, reply)
+    if state.ending:
+        raise Ended(state.ending)
+    return replies
 
 
 def in_doubt(state: State, found: Evidence | None) -> bool:
@@ -44,7 +52,7 @@ def in_doubt(state: State, found: Evidence | None) -> bool:
     if found is None or found.kind == "caption":
         return False
     direct = not state.number and found.question == state.problem.question.strip()
-    if found.kind == "error" or (direct and found.number not in state.directs):
+    if found.kind == "error" or (direct and not state.is_direct(found.number)):
         return True
     below = state.policy.look.second_below
     weight = state.plan.reliability.weight(found.model, found.question)

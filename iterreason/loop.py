@@ -17,7 +17,7 @@ from iterreason.estimating import estimated, recognised
 from iterreason.exemplars import caption_exemplars
 from iterreason.folding import match_choice
 from iterreason.generating import generate, generate_rationale
-from iterreason.looking import second_looks, vetoed
+from iterreason.looking import put, second_looks, vetoed
 from iterreason.memory import EMPTY, Memory, known_before, repeated
 from iterreason.plan import Plan
 from iterreason.planning import planned
@@ -25,7 +25,7 @@ from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.settling import settle, settle_by_verdict
 from iterreason.starting import direct_verdict, first_looks
-from iterreason.state import Ended, State, Steps
+from iterreason.state import Direct, Ended, State, Steps
 from iterreason.tools.uses import learn_use, refused, use_call
 from iterreason.voting import leading
 from iterreason.worth import weighed
@@ -111,16 +111,11 @@ def _separate(state: State, step: str) -> Prompt:
 def look(state: State, questions: Sequence[Question]) -> Steps[None]:
     """Put questions to the answerer, all at once; what it says becomes evidence. Where it is in doubt, ask the next."""
     looks = (*questions, *state.wanted)
-    state.wanted.clear()
+    state.wanted = ()
     if not looks:
         return
     made = [use_call(state, question) if question.use else _look_call(state, question, 0) for question in looks]
-    replies = yield from state.make(made)
-    for question, call, reply in zip(looks, made, replies, strict=True):
-        if reply.error not in calls.CUT_OFF:
-            _learn(state, question, call, reply)
-    if state.ending:
-        raise Ended(state.ending)
+    replies = yield from put(state, looks, made, _learn)
     # A tool that fails leaves the reasoner what the answerer says, or the choice of another.
     replies = tuple(reply for reply, call in zip(replies, made, strict=True) if call.slot == "answerer:0")
     replies += yield from second_looks(state, [q for q in looks if not q.use], _look_call, _learn)
@@ -173,7 +168,7 @@ def _learn(state: State, question: Question, call: Call, reply: Reply) -> None:
         direct = (Candidate(answer, probability),)
     found = state.add("answer" if question.text else "caption", question.text, answer, probability, model, question)
     if direct:
-        state.directs[found.number] = state.plan.reliability.weight(model, question.text), direct
+        state.directs += (Direct(found.number, state.plan.reliability.weight(model, question.text), direct),)
 
 
 # ------------------------------------------------------------------ conclude
@@ -200,7 +195,7 @@ def _conclude(state: State) -> Steps[Verdict]:
         verdict = replace(verdict, rationale=reason[0], cites=reason[1]) if reason else verdict
         state.prompt = prompt.plus("assistant", text)
     if state.plan.confidence == "majority":
-        state.samples.append(verdict)
+        state.samples += (verdict,)
         return leading(state.samples, state.plan.same)
     try:
         verdict = yield from recognised(state, verdict)

@@ -61,8 +61,7 @@ def evidence_line(entry: Entry, images: int = 1, said_by: SaidBy = lambda found:
         asked = "; ask one question that settles it" if entry.way == "reasoner" else ""
         return f"[{entry.one}] and [{entry.other}] contradict each other{asked}."
     if isinstance(entry, Resolution):
-        stands = f"speaks for [{entry.prevailed}]" if entry.prevailed else "leaves it open"
-        return f"[{entry.one}] against [{entry.other}]: {one_line(entry.by, 60)} {stands}."
+        return f"[{entry.one}] against [{entry.other}]: {one_line(entry.by, 60)} {entry.told}."
     where = f"image {entry.image + 1}: " if images > 1 else ""
     if entry.region:
         box = entry.region

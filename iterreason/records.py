@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MAX_QUESTION_CHARS = 4_000
 MAX_CONTEXT_CHARS = 20_000
 MAX_CHOICES = 26  # a letter for each
+STOPPED_BY_PERSON = "stopped by a person"  # the stop reason of an episode that a person ended
 ONLY_LOOKED = "a person only asked to look"  # the stop reason of an episode that was to conclude nothing
 
 EvidenceKind = Literal["caption", "answer", "found", "told", "error"]
@@ -170,6 +171,11 @@ class Resolution:
     other: int
     prevailed: int | None
     by: str
+
+    @property
+    def told(self) -> str:
+        """What `by` does, in words."""
+        return f"speaks for [{self.prevailed}]" if self.prevailed else "leaves it open"
 
 
 Entry = Evidence | Retraction | Contradiction | Resolution  # what a memory holds

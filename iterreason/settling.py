@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iterreason import calls
+from iterreason.calls import Call, Reply
 from iterreason.folding import fold
-from iterreason.looking import CallFor, Learn
+from iterreason.looking import CallFor, Learn, put
 from iterreason.memory import contradictions
 from iterreason.records import Contradiction, Evidence, Question, Region, Resolution, SettlingWay, Verdict
-from iterreason.state import Ended, State, Steps
+from iterreason.state import State, Steps
 
 
 def settle(state: State, call_for: CallFor, learn: Learn) -> Steps[None]:
@@ -26,13 +26,17 @@ def settle(state: State, call_for: CallFor, learn: Learn) -> Steps[None]:
         state.contradicted(Contradiction(one.number, other.number, way))
         if way == "reasoner":
             continue
-        call = call_for(state, question, place)
-        (reply,) = yield from state.make([call])
-        if reply.error != calls.DEADLINE:
-            learn(state, question, call, reply)
-            state.settled(_resolution(state, one, other, state.memory.evidence[-1]))
-        if state.ending:
-            raise Ended(state.ending)
+        yield from put(state, [question], [call_for(state, question, place)], _settling(one, other, learn))
+
+
+def _settling(one: Evidence, other: Evidence, learn: Learn) -> Learn:
+    """Learn what comes of the question, and note which side it speaks for."""
+
+    def learned(state: State, question: Question, call: Call, reply: Reply) -> None:
+        learn(state, question, call, reply)
+        state.settled(_resolution(state, one, other, state.memory.evidence[-1]))
+
+    return learned
 
 
 def settle_by_verdict(state: State, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ from iterreason.memory import SameText
 from iterreason.policy import DIRECT_ESTIMATORS
 from iterreason.prompts import one_line
 from iterreason.records import Candidate, Evidence, Question, Verdict
-from iterreason.state import Ended, State
+from iterreason.state import Direct, Ended, State
 from iterreason.tools.spec import first_use
 
 
@@ -43,14 +43,14 @@ def _known_direct(state: State) -> None:
     for known in state.memory.standing:
         if known.kind == "answer" and _made(Question(state.problem.question.strip()), known, state.plan.same):
             weight = state.plan.reliability.weight(known.model, known.question)
-            state.directs[known.number] = weight, (Candidate(known.answer, known.probability),)
+            state.directs += (Direct(known.number, weight, (Candidate(known.answer, known.probability),)),)
 
 
 def direct_verdict(state: State) -> Verdict:
     """What the answerers, asked directly, come to; it cites those that say so."""
     asked = state.problem.question.strip()
     said = [e for e in state.memory.evidence if state.plan.same(e.question, asked) and e.kind != "told"]
-    answered = [e for e in said if e.number in state.directs]
+    answered = [e for e in said if state.is_direct(e.number)]
     if not answered and said[-1].number in state.memory.withdrawn:
         return Verdict(None)
     if not answered and said[-1].kind == "error":

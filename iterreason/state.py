@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from iterreason import calls
 from iterreason.calls import Call, Event, Prompt, Reply, Returned, Turn
@@ -14,6 +15,7 @@ from iterreason.memory import EMPTY, Memory
 from iterreason.plan import Plan
 from iterreason.policy import Policy
 from iterreason.records import (
+    STOPPED_BY_PERSON,
     Candidate,
     Contradiction,
     Evidence,
@@ -30,6 +32,7 @@ from iterreason.records import (
 from iterreason.stopping import abstains_below, over_budget
 
 T = TypeVar("T")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all episodes: there are many in flight
 Steps = Generator[Turn, Returned, T]
 
 _COUNTED = {"generation": "generations", "readout": "readouts", "reask": "reasks", "look": "looks"}
@@ -42,13 +45,22 @@ class Ended(Exception):
         self.reason, self.error = reason, error
 
 
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """What one answerer says to the question itself: evidence with this number, its weight, its own candidates."""
+
+    number: int
+    weight: float
+    candidates: tuple[Candidate, ...]
+
+
 @dataclass(slots=True)
 class State:
     """The working state of one episode.
 
     prompt: the conversation with the reasoner so far; rendered: the memory as far as it is in there.
     prompt_tokens: of the conversation, as the last reply told, its own tokens included.
-    directs: by number of evidence, what an answerer says to the question itself: its weight and its own candidates.
+    directs: what the answerers say to the question itself.
     wanted: looks that a person asked for. settling: how many contradictions a question was put about.
     samples: the verdicts that are counted as votes. measured: read-outs of `entailment`, by prompt.
     shown: captions of the exemplars' images, by hash.
@@ -66,13 +78,13 @@ class State:
     prompt: Prompt = calls.EMPTY_PROMPT
     prompt_tokens: int = 0
     rendered: Memory = EMPTY
-    directs: dict[int, tuple[float, tuple[Candidate, ...]]] = field(default_factory=dict)
-    wanted: list[Question] = field(default_factory=list)
+    directs: tuple[Direct, ...] = ()
+    wanted: tuple[Question, ...] = ()
     settling: int = 0
     ending: str | None = None
-    samples: list[Verdict] = field(default_factory=list)
-    measured: dict[str, float | None] = field(default_factory=dict)
-    shown: dict[str, str] = field(default_factory=dict)
+    samples: tuple[Verdict, ...] = ()
+    measured: Mapping[str, float | None] = field(default_factory=lambda: _NOTHING)
+    shown: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
     @property
     def policy(self) -> Policy:
@@ -82,7 +94,7 @@ class State:
     @property
     def direct(self) -> tuple[Candidate, ...]:
         """What the answerers, asked the question itself, come to together."""
-        return pooled(list(self.directs.values()), self.plan.same)
+        return pooled([(said.weight, said.candidates) for said in self.directs], self.plan.same)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -106,7 +118,7 @@ class State:
         if any(reply.error == calls.DEADLINE for reply in returned.replies):
             self.ending = "budget: seconds"
         elif any(stopped):
-            self.ending = "stopped by a person"
+            self.ending = STOPPED_BY_PERSON
         return returned.replies
 
     def take_events(self) -> tuple[Event, ...]:
@@ -146,17 +158,21 @@ class State:
             self._withdraw(note.number)
         return isinstance(note, calls.Stopped)
 
+    def is_direct(self, number: int) -> bool:
+        """Whether the evidence with this number is an answer to the question itself."""
+        return any(said.number == number for said in self.directs)
+
     def _want(self, question: Question) -> None:
         if not 0 <= question.image < len(self.problem.images):
             count = len(self.problem.images)
             raise BadProblem(f"there is no image {question.image + 1}; the problem has {count}")
-        self.wanted.append(question)
+        self.wanted += (question,)
 
     def _withdraw(self, number: int) -> None:
         if 1 <= number <= len(self.memory) and number not in self.memory.withdrawn:
             retraction = Retraction(number, "person")
             self.memory = self.memory.plus(retraction)
-            self.directs.pop(number, None)
+            self.directs = tuple(said for said in self.directs if said.number != number)
             self.events.append(calls.EvidenceWithdrawn(retraction))
 
     # -------------------------------------------------------------- what happens in a round

@@ -327,8 +327,9 @@ def _read(path: Path, number: int, begin: dict[str, Any], rest: list[dict[str, A
             reasoner_scores=begin.get("reasoner_scores", False),
             tools=tuple(_adapter(ToolSpec).validate_python(spec) for spec in begin.get("tools", ())),
         )
-        trace = Trace(_problem(begin["problem"]), plan, _memory(begin["start"]), begin["seed"], same=begin["same"])
-        trace = replace(trace, asked=tuple(_adapter(Question).validate_python(q) for q in begin.get("asked", ())))
+        asked = tuple(_adapter(Question).validate_python(question) for question in begin.get("asked", ()))
+        start = _memory(begin["start"])
+        trace = Trace(_problem(begin["problem"]), plan, start, begin["seed"], same=begin["same"], asked=asked)
         turns = tuple(_turn(line) for line in rest if "calls" in line)
     except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error

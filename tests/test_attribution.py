@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import written
 from written import Script, scored, verdict
@@ -80,15 +79,7 @@ def test_an_attribution_replays_exactly():
     script = Script(list(REPLIES))
     recorder = EpisodeRecorder(written.problem(), fitted, EMPTY, None)
     running = episode(written.problem(), fitted)
-    turn: Any = next(running)
-    try:
-        while True:
-            returned = script.returned(turn)
-            if turn.calls:
-                recorder.turn(turn, returned)
-            turn = running.send(returned)
-    except StopIteration as end:
-        result = end.value
+    result = script.record(running, recorder)
     line = recorder.line(result)
     assert parse_episode(line, Path("x")).replay() == result
     assert line["attribution"] is True

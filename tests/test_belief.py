@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from written import ABLE, Script, said, scored, verdict
@@ -99,15 +98,7 @@ def test_an_episode_with_checks_replays_exactly():
     script = Script([ASKING, verdict("automobile")], scored(0.9, 0.1), look=lambda q: "car")
     recorder = EpisodeRecorder(OPEN, fitted, EMPTY, None)
     running = episode(OPEN, fitted)
-    turn: Any = next(running)
-    try:
-        while True:
-            returned = script.returned(turn)
-            if turn.calls:
-                recorder.turn(turn, returned)
-            turn = running.send(returned)
-    except StopIteration as end:
-        result = end.value
+    result = script.record(running, recorder)
     assert parse_episode(recorder.line(result), Path("x")).replay() == result
 
 

@@ -7,15 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 import written
 from written import ABLE, Script, said, verdict
 
-from iterreason.calls import Asked, Call, ContradictionSettled, Reply
+from iterreason.calls import DEADLINE, STOPPED, Asked, Call, ContradictionSettled, Reply, Stopped
 from iterreason.loop import episode
 from iterreason.memory import EMPTY, Memory
 from iterreason.plan import Plan, resolve
 from iterreason.policy import read_policy
-from iterreason.records import Evidence, Question, Region, Resolution, Result
+from iterreason.records import STOPPED_BY_PERSON, Evidence, Question, Region, Resolution, Result
 from iterreason.trace import EpisodeRecorder, parse_episode
 
 FIRST, SECOND, THIRD = (replace(ABLE, model=name) for name in ("one", "two", "three"))
@@ -63,6 +64,24 @@ def test_what_another_answerer_says_settles_a_contradiction():
     assert (said_by.model, said_by.answer) == ("two", "3")
     assert result.memory[resolution.prevailed or 0].answer == "3"
     assert [c.slot for c in script.calls if c.look and c.look.question] == ["answerer:0", "answerer:1"]
+
+
+@pytest.mark.parametrize(("cut", "why"), [(DEADLINE, "budget: seconds"), (STOPPED, STOPPED_BY_PERSON)])
+def test_a_question_that_was_cut_off_settles_nothing(cut: str, why: str):
+    """What a person or the clock cut off is no evidence; the contradiction stays open."""
+
+    class Cut(Slots):
+        def reply(self, call: Call) -> Reply:
+            return Reply(error=cut) if call.slot == "answerer:1" else super().reply(call)
+
+    both = KNOWN.plus(Evidence(2, "answer", ASK, "4", 0.9, "one", 0))
+    script = Cut([], {"answerer:0": "3"})
+    script.notes = {2: (Stopped(),)}
+    result = script.play(episode(written.problem(), plan(answerers=(FIRST, SECOND)), start=both))
+    assert [c.slot for c in script.calls][-1] == "answerer:1"
+    assert result.stop_reason == why
+    assert [e.kind for e in result.memory.evidence if e.number > 2] == ["caption"]
+    assert len(result.memory.open_contradictions) == 1
 
 
 def test_an_answerer_that_was_not_asked_yet_is():
@@ -135,15 +154,7 @@ def test_the_resolution_is_told_as_an_event_and_replays():
     recorder = EpisodeRecorder(written.problem(), fitted, KNOWN, None)
     script = Slots([verdict("yes", "many?"), verdict("yes", cites=[1])], {"answerer:0": "4"})
     script.notes = {1: (Asked(Question(ASK)),)}
-    turn: Any = next(running)
-    try:
-        while True:
-            returned = script.returned(turn)
-            if turn.calls:
-                recorder.turn(turn, returned)
-            turn = running.send(returned)
-    except StopIteration as end:
-        result = end.value
+    result = script.record(running, recorder)
     told = [e.resolution for e in script.events if isinstance(e, ContradictionSettled)]
     assert told == list(result.memory.resolutions)
     assert len(result.memory.resolutions) == 1

@@ -116,9 +116,9 @@ def test_a_trace_grows_with_the_rounds():
 
 
 def test_an_episode_in_flight_takes_little_memory():
-    """Each further episode in flight, down to its last turn, takes less than 22 KB of resident memory."""
+    """Each further episode in flight, down to its last turn, takes less than 20 KB of resident memory."""
     few, many = 200, 1000
-    assert (bytes_in_flight(many) - bytes_in_flight(few)) / (many - few) < 22_000
+    assert (bytes_in_flight(many) - bytes_in_flight(few)) / (many - few) < 20_000
 
 
 def test_episodes_in_flight_cost_the_same_work_each():

@@ -13,6 +13,7 @@ from iterreason.loop import Episode
 from iterreason.plan import Plan, resolve
 from iterreason.policy import NamedPolicy, find_policy, read_policy
 from iterreason.records import Image, Problem, Result
+from iterreason.trace import EpisodeRecorder
 
 ABLE = Capabilities("written", looks=True, images=True, schema=True, logprobs=True, scores=True)
 
@@ -109,6 +110,19 @@ class Script:
             turn = next(episode)
             while True:
                 turn = episode.send(self.returned(turn))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def record(self, episode: Episode, recorder: EpisodeRecorder) -> Result:
+        """Drive an episode by hand, and record its turns."""
+        try:
+            turn = next(episode)
+            while True:
+                returned = self.returned(turn)
+                if turn.calls:
+                    recorder.turn(turn, returned)
+                turn = episode.send(returned)
         except StopIteration as end:
             result: Result = end.value
             return result

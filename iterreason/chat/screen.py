@@ -10,8 +10,7 @@ from rich.text import Text
 from iterreason.calls import Event, EvidenceFound, QuestionsAsked, VerdictReached
 from iterreason.chat.inputs import COMMANDS
 from iterreason.chat.session import Exchange, Session
-from iterreason.display import _RICH as STYLES
-from iterreason.display import Line, clean, ending_lines, event_lines, usage_line
+from iterreason.display import STYLES, Line, clean, ending_lines, event_lines, usage_line
 from iterreason.errors import Misuse, unknown
 from iterreason.memory import Memory
 from iterreason.records import Candidate, Evidence, Verdict

@@ -9,7 +9,16 @@ from iterreason.chat.tuned import PolicyChoice
 from iterreason.errors import BadProblem, Misuse
 from iterreason.memory import EMPTY, Memory
 from iterreason.prompts import one_line
-from iterreason.records import MAX_QUESTION_CHARS, Evidence, Image, Problem, Result, Retraction, Usage
+from iterreason.records import (
+    MAX_QUESTION_CHARS,
+    STOPPED_BY_PERSON,
+    Evidence,
+    Image,
+    Problem,
+    Result,
+    Retraction,
+    Usage,
+)
 
 View = tuple[int, ...]  # indices of the images in view
 _REMEMBERED = 6  # exchanges that a follow-up's context quotes
@@ -157,7 +166,7 @@ def check_number(memory: Memory, number: int) -> None:
 
 def wants_to_know(result: Result) -> str | None:
     """What a person is asked where the policy abstains; None where it does not, or was stopped."""
-    if not result.abstained or result.stop_reason == "stopped by a person":
+    if not result.abstained or result.stop_reason == STOPPED_BY_PERSON:
         return None
     return result.next_question or result.problem.question
 
