@@ -20,6 +20,7 @@ from iterreason.bench import commands as bench
 from iterreason.bench import recorded_commands
 from iterreason.chat import command as chat
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
+from iterreason.options import add_models, add_problem, problem_of, reasoner_of
 from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
 
@@ -72,17 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 
     ask = commands.add_parser("ask", help="answer a question about an image")
     ask.set_defaults(command=_ask)
-    ask.add_argument("image", nargs="+", metavar="IMAGE", help="image file(s); a URL with --allow-url")
-    ask.add_argument("question", metavar="QUESTION")
-    ask.add_argument("--choices", metavar="A,B", help="the answers to choose from, separated by commas")
-    ask.add_argument("--context", default="", metavar="TEXT", help="text that comes with the image")
-    _add_models(ask)
+    add_problem(ask)
+    add_models(ask)
     ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
     ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
     ask.add_argument("--attribution", action="store_true", help="weigh each piece of evidence: what changes without it")
-    ask.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
 
-    chat.add_command(commands, _add_models)
+    chat.add_command(commands)
 
     replay = commands.add_parser("replay", help="a recorded episode again, without any model")
     replay.set_defaults(command=_replay)
@@ -90,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--policy", metavar="P", help="what-if: the same record under another policy (name or .toml)")
     replay.add_argument("--json", action="store_true", help="print one JSON object for each episode")
 
-    probe_command.add_command(commands, _add_models)
+    probe_command.add_command(commands)
     bench.add_commands(commands)
     recorded_commands.add_commands(commands)
     tuning.add_commands(commands)
@@ -110,41 +107,15 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="three drawn scenes, three questions, rounds shown as they happen")
     demo.set_defaults(command=_demo)
-    _add_models(demo)
+    add_models(demo)
     return parser
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--policy",
-        default="evidence",
-        metavar="P",
-        help="name, .toml file, or NAME@CALIBRATION.toml (default: evidence)",
-    )
-    parser.add_argument("--reasoner", metavar="URI", help="the model that asks and concludes, see `iterreason models`")
-    bench.add_answerers(parser)
-    parser.add_argument("--lavis-python", metavar="FILE", help="the Python that has LAVIS, for `lavis:` models")
-    parser.add_argument(
-        "--tool", action="append", default=[], metavar="NAME", help="a tool for the reasoner: ocr, detect:PATH-OR-ID, …"
-    )
-    parser.add_argument(
-        "--exemplars", type=Path, metavar="FILE", help="JSONL of worked exemplars, for a policy that shows some"
-    )
-    parser.add_argument("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
-    parser.add_argument("--seed", type=int, metavar="N", help="for models that sample")
-    parser.add_argument("--json", action="store_true", help="print one JSON object for each answer, nothing else")
 
 
 # ------------------------------------------------------------------ what they do
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from iterreason.api import make_problem
-
-    choices = [c.strip() for c in options.choices.split(",")] if options.choices is not None else []
-    problem = make_problem(
-        options.image, options.question, choices, context=options.context, allow_url=options.allow_url
-    )
+    problem = problem_of(options)
     if options.trace_images and not options.trace:
         raise Misuse("--trace-images keeps the images beside a trace; name one with --trace FILE")
     if options.trace_images:
@@ -161,7 +132,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
-    from iterreason.api import Reasoner
     from iterreason.display import ending_lines, title_line
     from iterreason.engine import collect_rarely
 
@@ -169,17 +139,7 @@ def _solve(options: argparse.Namespace, problems: Sequence[Problem]) -> int:
 
     console = _console(quiet=options.json)
     failed = 0
-    with Reasoner(
-        options.reasoner,
-        options.answerer,
-        policy=options.policy,
-        reliability=options.reliability,
-        tools=options.tool,
-        cache=options.cache,
-        seed=options.seed,
-        attribution=getattr(options, "attribution", False),
-        exemplars=options.exemplars or (),
-    ) as reasoner:
+    with reasoner_of(options, attribution=getattr(options, "attribution", False)) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()
         for problem in problems:

@@ -8,45 +8,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iterreason.options import add_models, add_problem, problem_of, reasoner_of
+
 if TYPE_CHECKING:
     from iterreason.probing import Probe
 
 
-def add_command(commands: Any, add_models: Any) -> None:
-    """Add the command to the command line's parsers; `add_models` adds the options that name policy and models."""
+def add_command(commands: Any) -> None:
+    """Add the command to the command line's parsers."""
     probe = commands.add_parser("probe", help="does the answer move when the image is blank, another one, or cropped?")
     probe.set_defaults(command=_probe)
-    probe.add_argument("image", nargs="+", metavar="IMAGE", help="image file(s); a URL with --allow-url")
-    probe.add_argument("question", metavar="QUESTION")
-    probe.add_argument("--choices", metavar="A,B", help="the answers to choose from, separated by commas")
-    probe.add_argument("--context", default="", metavar="TEXT", help="text that comes with the images")
+    add_problem(probe)
     told = "the image to swap in, one for all or one for each (default: a drawn scene)"
     probe.add_argument("--swap", action="append", default=[], metavar="IMAGE", help=told)
-    probe.add_argument("--allow-url", action="store_true", help="allow http(s) image addresses (public hosts only)")
     add_models(probe)
 
 
 def _probe(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from iterreason.api import Reasoner, make_problem
     from iterreason.images import load_image
 
-    choices = [c.strip() for c in options.choices.split(",")] if options.choices is not None else []
-    problem = make_problem(
-        options.image, options.question, choices, context=options.context, allow_url=options.allow_url
-    )
+    problem = problem_of(options)
     swap = [load_image(Path(path) if "://" not in path else path, allow_url=options.allow_url) for path in options.swap]
     console = Console(quiet=options.json, highlight=False, soft_wrap=True)
-    with Reasoner(
-        options.reasoner,
-        options.answerer,
-        policy=options.policy,
-        reliability=options.reliability,
-        tools=options.tool,
-        cache=options.cache,
-        seed=options.seed,
-    ) as reasoner:
+    with reasoner_of(options) as reasoner:
         with console.status("opening the models …"):
             reasoner.open()
         with console.status("asking about each variant …"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iterreason.errors import Failure, Misuse
+from iterreason.options import add_answerers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,14 +82,6 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     add("--cache", type=Path, metavar="FILE", help="keep replies in this SQLite file and reuse them")
     add("--ray", nargs="?", const="", metavar="ADDRESS", help="solve on a Ray cluster, see docs/scale.md")
     add("--json", action="store_true", help="print one JSON object at the end, nothing else")
-
-
-def add_answerers(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name those who look at the image."""
-    told = "the model that looks at the image; `same`: the reasoner; repeated: who is asked where the last was unsure"
-    parser.add_argument("--answerer", action="append", metavar="URI", help=told)
-    told = "how often each answerer is right, as `calibrate --answerers` wrote it"
-    parser.add_argument("--reliability", type=Path, metavar="FILE", help=told)
 
 
 # ------------------------------------------------------------------ what they do

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from iterreason.options import add_models
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from iterreason.trace import Trace
 
 
-def add_command(commands: Any, add_models: Callable[[argparse.ArgumentParser], None]) -> None:
+def add_command(commands: Any) -> None:
     """Add `chat` to the command line."""
     chat = commands.add_parser("chat", help="ask about images in a session of questions and answers")
     chat.set_defaults(command=_chat)
@@ -102,11 +104,13 @@ def _run(
 
     from iterreason.chat.shell import Shell
     from iterreason.chat.work import Options, Work
+    from iterreason.exemplars import read_exemplars
 
     colour = "NO_COLOR" not in os.environ and not options.plain
     styled = False if options.plain else None if lines else True
     console = Console(highlight=False, soft_wrap=True, no_color=not colour, force_terminal=styled)
-    kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed)
+    pool = read_exemplars(options.exemplars) if options.exemplars else ()
+    kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed, pool)
     shown = _Shown(console, style, pictures=not lines and style.unicode and colour)
     if lines:
         from iterreason.chat.lines import Posted, run_lines

@@ -17,10 +17,11 @@ from iterreason.chat.session import Session
 from iterreason.chat.store import SessionFile
 from iterreason.driver import drive
 from iterreason.errors import IterReasonError
+from iterreason.exemplars import with_exemplars
 from iterreason.loop import episode
 from iterreason.opening import Opened, open_models
 from iterreason.plan import Plan
-from iterreason.records import Problem, Question, Result
+from iterreason.records import Exemplar, Problem, Question, Result
 from iterreason.trace import Trace
 
 Post = Callable[[Callable[[], None]], None]  # has something done in the input's thread
@@ -63,6 +64,7 @@ class Options:
     reliability: str | None = None
     cache: Path | None = None
     seed: int | None = None
+    pool: tuple[Exemplar, ...] = ()
 
 
 class Work:
@@ -113,9 +115,10 @@ class Work:
     async def _run(self, running: Running, file: SessionFile, on_events: Callable[[tuple[Event, ...]], None]) -> Result:
         job, seed = running.job, self._options.seed
         opened, plan = await self._fitted(job.session)
+        problem = job.problem if job.asked else with_exemplars(job.problem, plan.policy, self._options.pool, seed)
         running.opened = True
         start = job.session.memory
-        began, recorded = file.begin(job.session, job.problem, plan, seed, job.asked, job.pending)
+        began, recorded = file.begin(job.session, problem, plan, seed, job.asked, job.pending)
 
         async def live(turn: Turn) -> Returned:
             running.making, running.calls = len(turn.calls), running.calls + len(turn.calls)
@@ -125,9 +128,9 @@ class Work:
             return replace(returned, notes=said + ((Stopped(),) if running.stop.is_set() else ()))
 
         if job.asked:
-            made = looks(job.problem, plan, job.asked, start=start, seed=seed)
+            made = looks(problem, plan, job.asked, start=start, seed=seed)
         else:
-            made = episode(job.problem, plan, start=start, seed=seed)
+            made = episode(problem, plan, start=start, seed=seed)
         result = await drive(
             made, recorded, live, on_events=lambda e: self._post(lambda: on_events(e)), on_returned=began
         )
