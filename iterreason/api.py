@@ -157,7 +157,7 @@ class Reasoner:
         async def work() -> None:
             try:
                 opened, plan = await self._opened()
-                shown = await aside(lambda: with_exemplars(problem, plan.policy, self._pool, self._seed))
+                (shown,) = await self._shown([problem], plan)
                 queue.put(await opened.engine.run(shown, plan, seed=self._seed, on_events=_put_each(queue)))
             except BaseException as error:
                 queue.put(error)
@@ -195,7 +195,7 @@ class Reasoner:
         self, given: Sequence[Problem], trace: str | Path | None, on_result: OnResult | None
     ) -> list[Result]:
         opened, plan = await self._opened()
-        problems = await aside(lambda: [with_exemplars(p, plan.policy, self._pool, self._seed) for p in given])
+        problems = await self._shown(given, plan)
         results: dict[int, Result] = {}
         recorders: dict[int, EpisodeRecorder] = {}
 
@@ -214,6 +214,12 @@ class Reasoner:
                         on_result(index, result)
         return [results[index] for index in range(len(problems))]
 
+    async def _shown(self, problems: Sequence[Problem], plan: Plan) -> Sequence[Problem]:
+        """The problems with the exemplars that the policy shows; to compare images takes a while."""
+        if not plan.policy.exemplars:
+            return problems
+        return await aside(lambda: [with_exemplars(p, plan.policy, self._pool, self._seed) for p in problems])
+
     # -------------------------------------------------------------- does the image matter
 
     def probe(self, problem: Problem, *, swap: Sequence[Image] = ()) -> Probe:
@@ -222,14 +228,12 @@ class Reasoner:
         swap: the other image(s), one or as many as the problem has; by default a drawn scene. Raises Misuse.
         """
         from iterreason.demo import scene_images
-        from iterreason.probing import Probe, judged, varied
+        from iterreason.probing import compared, varied
 
         own = {image.sha256 for image in problem.images}
         other = next(image for image in scene_images() if image.sha256 not in own)
         variants = varied(problem, swap or (other,))
-        result, *others = self.batch([problem, *variants.values()])
-        judge = zip(variants, others, strict=True)
-        return Probe(result, tuple(judged(result, variant, other, self._same) for variant, other in judge))
+        return compared(variants, self.batch([problem, *variants.values()]), self._same)
 
     # -------------------------------------------------------------- opening and closing
 
@@ -278,10 +282,10 @@ class Reasoner:
             self._busy -= 1
 
     async def _episode(
-        self, problem_given: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
+        self, given: Problem, start: Memory, trace: str | Path | None, on_events: OnEvents | None
     ) -> Result:
         opened, plan = await self._opened()
-        problem = await aside(lambda: with_exemplars(problem_given, plan.policy, self._pool, self._seed))
+        (problem,) = await self._shown([given], plan)
         file, recorded = open_trace(trace, problem, plan, start, self._seed)
         result = None
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -87,7 +87,14 @@ def cropped(image: Image) -> Image:
     return replace(load_image(decode(View(image, CENTRE))), name=f"{image.name} middle".strip())
 
 
-def judged(result: Result, variant: Variant, other: Result, same: SameText) -> Probed:
+def compared(variants: Iterable[Variant], results: Sequence[Result], same: SameText) -> Probe:
+    """What the results come to: of the problem itself, then of each variant."""
+    result, *others = results
+    judged = (_judged(result, variant, other, same) for variant, other in zip(variants, others, strict=True))
+    return Probe(result, tuple(judged))
+
+
+def _judged(result: Result, variant: Variant, other: Result, same: SameText) -> Probed:
     """Whether the variant's answer is another one."""
     before, after = result.best_guess, other.best_guess
     failed = result.error is not None or other.error is not None or before is None

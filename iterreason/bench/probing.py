@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from iterreason.background import aside
+from iterreason.background import aside, together
 from iterreason.bench.row import Run
 from iterreason.bench.solving import Setting
 from iterreason.bench.stats.estimates import interval
 from iterreason.bench.tasks.item import Item
 from iterreason.engine import Engine
 from iterreason.errors import IterReasonError
-from iterreason.probing import Probe, Probed, judged, varied
+from iterreason.probing import compared, varied
+from iterreason.recording import LineFile
 from iterreason.records import Image, Problem, Result
+from iterreason.trace import read_lines
 
 PROBES = "probes.jsonl"
 
@@ -56,17 +57,17 @@ async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: in
 
     Each probe is a line of `probes.jsonl` beside the rows; what is there already of this policy is not done again.
     """
-    path = run.folder / PROBES
-    known = _read(path, setting)
-    chosen = list(items[:count])
-    for item in chosen:
-        if item.id in known:
-            continue
-        probe = await _probe(item, items, setting, engine)
-        line = {"id": item.id, "policy_hash": setting.plan.named.hash, "models": list(setting.models)}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | (probe or {"moved_by_image": None}), ensure_ascii=False) + "\n")
-        known[item.id] = None if probe is None else probe["moved_by_image"]
+    path, chosen = run.folder / PROBES, list(items[:count])
+    with closing(LineFile(path, "probes")) as file:
+        file.mend()
+        known = _read(path, setting)
+        for item in chosen:
+            if item.id in known:
+                continue
+            probe = await _probe(item, items, setting, engine)
+            line = {"id": item.id, "policy_hash": setting.plan.named.hash, "models": list(setting.models)}
+            file.write(line | (probe or {"moved_by_image": None}))
+            known[item.id] = None if probe is None else probe["moved_by_image"]
     said = [known[item.id] for item in chosen]
     told = [moved for moved in said if moved is not None]
     return Moved(setting.plan.named.name, sum(told), len(told), len(said) - len(told))
@@ -83,11 +84,8 @@ async def _probe(item: Item, items: Sequence[Item], setting: Setting, engine: En
     async def solved(about: Problem) -> Result:
         return await engine.outcome(about, setting.plan, seed=0)
 
-    result, *others = await asyncio.gather(*(solved(about) for about in (problem, *variants.values())))
-    judge: list[Probed] = [
-        judged(result, variant, other, setting.plan.same) for variant, other in zip(variants, others, strict=True)
-    ]
-    return Probe(result, tuple(judge)).to_json()
+    results = await together(solved(about) for about in (problem, *variants.values()))
+    return compared(variants, results, setting.plan.same).to_json()
 
 
 def _other(problem: Problem, item: Item, items: Sequence[Item]) -> tuple[Image, ...]:
@@ -103,13 +101,9 @@ def _other(problem: Problem, item: Item, items: Sequence[Item]) -> tuple[Image, 
 
 
 def _read(path: Path, setting: Setting) -> dict[str, bool | None]:
-    """What was probed before of this policy and these models; a torn line is left out."""
+    """What was probed before of this policy and these models."""
     known: dict[str, bool | None] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
+    for _, line in read_lines(path):
         if line["policy_hash"] == setting.plan.named.hash and line["models"] == list(setting.models):
             known[line["id"]] = line["moved_by_image"]
     return known

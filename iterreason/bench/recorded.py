@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from iterreason.bench.row import TRACES, Row, Run, find_runs
+from iterreason.bench.row import TRACES, Row, Run, only_run
 from iterreason.bench.solving import Job, Setting, row_of
 from iterreason.bench.tasks.item import Item
 from iterreason.bench.tasks.task import NamedTask, read_task
@@ -54,13 +54,7 @@ class Recorded:
 
 def one_run(folder: Path) -> Recorded:
     """The one run in a folder, with its traces. Raises BadRun, BadTrace."""
-    runs = find_runs(folder)
-    if len(runs) > 1:
-        raise BadRun(
-            f"{folder} holds {len(runs)} runs; a rule is of one policy on one task. Name one of:"
-            f" {', '.join(str(run.folder) for run in runs)}"
-        )
-    return recorded(runs[0])
+    return recorded(only_run(folder))
 
 
 def recorded(run: Run) -> Recorded:

@@ -68,14 +68,12 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _answerers(options: argparse.Namespace) -> int:
     from iterreason.bench.counting import as_toml, count_answerers
     from iterreason.bench.disk import write_whole
-    from iterreason.bench.row import find_runs
+    from iterreason.bench.row import only_run
 
-    runs = find_runs(options.run)
-    if len(runs) > 1:
-        raise Misuse(f"{options.run} holds {len(runs)} runs; name one of: {', '.join(str(run.folder) for run in runs)}")
-    counts = count_answerers(runs[0])
-    out = options.out or runs[0].folder / ANSWERERS
-    write_whole(out, as_toml(runs[0], counts))
+    run = only_run(options.run)
+    counts = count_answerers(run)
+    out = options.out or run.folder / ANSWERERS
+    write_whole(out, as_toml(run, counts))
     for count in counts:
         print(f"{count.model}  {count.kind:<8} {count.right}/{count.asked}")
     print(f"wrote {out}", file=sys.stderr)

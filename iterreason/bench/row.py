@@ -139,6 +139,14 @@ class Run:
         return str(self.manifest["policy"]["name"])
 
 
+def only_run(folder: Path) -> Run:
+    """The one run in a folder. Raises BadRun where there is none, or more than one."""
+    runs = find_runs(folder)
+    if len(runs) > 1:
+        raise BadRun(f"{folder} holds {len(runs)} runs; name one of: {', '.join(str(run.folder) for run in runs)}")
+    return runs[0]
+
+
 def find_runs(folder: Path) -> list[Run]:
     """All runs in a folder, at whatever depth, by task and policy. Raises BadRun where there is none."""
     paths = [path.parent for path in sorted(folder.rglob(MANIFEST)) if (path.parent / RESULTS).is_file()]

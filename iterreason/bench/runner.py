@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -139,19 +139,14 @@ async def evaluate(
         plans = [opened.fit(policy, all_rounds=wanted.all_rounds) for policy in wanted.all_policies]
         with _deterministic() if wanted.deterministic else nullcontext():
             for (named, _), (split, data) in zip(wanted.tasks, loaded, strict=True):
-                of_task = [
-                    await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
-                    for plan in plans
-                ]
-                if wanted.matched:
-                    plan = opened.fit(_matched(wanted, of_task))
-                    of_task.append(
-                        await _run(wanted, Setting(named, split, plan, wanted.exemplars), data, watcher, solve)
-                    )
+                settings = [Setting(named, split, plan, wanted.exemplars) for plan in plans]
+                of_task = [await _run(wanted, setting, data, watcher, solve) for setting in settings]
                 runs += of_task
+                if wanted.matched:
+                    matched = replace(settings[0], plan=opened.fit(_matched(wanted, of_task)))
+                    runs.append(await _run(wanted, matched, data, watcher, solve))
                 if wanted.probe:
-                    for plan, run in zip(plans, of_task, strict=False):
-                        setting = Setting(named, split, plan, wanted.exemplars)
+                    for setting, run in zip(settings, of_task, strict=True):
                         watcher.said((await probe_run(run, setting, data.items, wanted.probe, opened.engine)).told)
         if solving is None:
             watcher.said(opened.told())
