@@ -123,7 +123,7 @@ $(REASONER)/data/manifest.json: | install
 
 train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (over 3 hours on two cores); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_reasoner --model embedded --data $(REASONER)/data/train.jsonl \
-		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 --even $(ARGS)
+		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 --even --steps 300 $(ARGS)
 	cp $(REASONER)/training/adapter/* iterreason/models/embedded/reasoner/
 	cp $(REASONER)/training/log.jsonl iterreason/models/embedded/reasoner/training-log.jsonl
 	cp $(REASONER)/training/recipe.json $(REASONER)/training/loss.svg iterreason/models/embedded/reasoner/

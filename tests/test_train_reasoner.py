@@ -28,8 +28,9 @@ from iterreason.calls import EMPTY_PROMPT, Call, Sampling
 from iterreason.errors import BadData, IterReasonError, Misuse, ModelFailed
 from iterreason.models.hf import load
 from iterreason.models.hf.causal import CausalReasoner
+from iterreason.tuning import reasoner_loss
 from iterreason.tuning.instruct_check import Placed, read_triples
-from iterreason.tuning.lora import open_model
+from iterreason.tuning.lora import Precision, open_model
 from iterreason.tuning.reasoner_examples import Reader, conversations, steps_of
 from iterreason.tuning.reasoner_loss import Losses
 from iterreason.tuning.reasoner_training import Recipe, train
@@ -172,9 +173,9 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def opened_with_noise(base: Path) -> Any:
+def opened_with_noise(base: Path, precision: Precision = "float32") -> Any:
     """The model with an adapter that is not zero: a fresh one would hide half of the gradients."""
-    opened = open_model(str(base), 4, "float32")
+    opened = open_model(str(base), 4, precision)
     torch.manual_seed(1)
     for name, parameter in opened.model.named_parameters():
         if "lora_B" in name:
@@ -184,8 +185,13 @@ def opened_with_noise(base: Path) -> Any:
 
 @pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_sharing_changes_neither_loss_nor_gradient(base: Path, attention: str, even: bool) -> None:
-    """Trees over a shared prefix give the loss and the gradient of the examples one by one, and read less."""
+@pytest.mark.parametrize("pack_tokens", [1024, 128])
+def test_sharing_changes_neither_loss_nor_gradient(
+    base: Path, monkeypatch: pytest.MonkeyPatch, attention: str, even: bool, pack_tokens: int
+) -> None:
+    """Trees over a shared prefix, also several side by side, give the loss and the gradient of the examples one by one,
+    and read less."""
+    monkeypatch.setattr(reasoner_loss, "PACK_TOKENS", pack_tokens)
     opened = opened_with_noise(base)
     opened.model.set_attn_implementation(attention)
     reader = Reader(opened.tokenizer, most_tokens=500)
@@ -204,6 +210,18 @@ def test_sharing_changes_neither_loss_nor_gradient(base: Path, attention: str, e
     for name, gradient in alone.items():
         torch.testing.assert_close(shared[name], gradient, rtol=1e-3, atol=1e-5)
         assert float(gradient.abs().max()) > 0, name
+
+
+def test_sixteen_bit_weights_are_tuned_in_mixed_precision(base: Path) -> None:
+    """Over bfloat16 weights the adapter and its gradients stay float32, and lead where those of float32 weights do."""
+    found = []
+    for precision in ("float32", "bfloat16"):
+        opened = opened_with_noise(base, precision)
+        examples: Any = Reader(opened.tokenizer, most_tokens=500).examples(placed(episode(0)))
+        Losses(opened.model, Reader(opened.tokenizer, most_tokens=500)).step(examples, train=True)
+        assert {gradient.dtype for gradient in gradients(opened.model).values()} == {torch.float32}
+        found.append(torch.cat([gradient.flatten() for gradient in gradients(opened.model).values()]))
+    assert float(torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)) > 0.99
 
 
 @pytest.mark.parametrize("even", [False, True])
