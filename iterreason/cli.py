@@ -20,7 +20,7 @@ from iterreason.bench import commands as bench
 from iterreason.bench import recorded_commands
 from iterreason.chat import command as chat
 from iterreason.errors import EpisodeFailed, IterReasonError, Misuse, NotRecorded
-from iterreason.options import add_models, add_problem, problem_of, reasoner_of
+from iterreason.options import add_attribution, add_models, add_problem, problem_of, reasoner_of
 from iterreason.serving import commands as serving
 from iterreason.tuning import commands as tuning
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_models(ask)
     ask.add_argument("--trace", type=Path, metavar="FILE", help="record the episode; an unfinished one is resumed")
     ask.add_argument("--trace-images", action="store_true", help="keep the images beside the trace, named by sha256")
-    ask.add_argument("--attribution", action="store_true", help="weigh each piece of evidence: what changes without it")
+    add_attribution(ask)
 
     chat.add_command(commands)
 

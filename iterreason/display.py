@@ -168,7 +168,7 @@ def ending_lines(result: Result) -> Iterator[Line]:
         told = f"[{one.number}] and [{other.number}] answer the same question differently"
         yield Line("trouble", f"contradiction: {told}{settled}")
     if result.attribution is not None:
-        yield from _attribution(result.attribution)
+        yield from attribution_lines(result.attribution)
     yield Line("quiet", f"stopped: {clean(result.stop_reason)}")
     yield Line("quiet", usage_line(result.usage))
     seen = "; the reasoner saw the image" if result.reasoner_sees_image else ""
@@ -181,7 +181,7 @@ def clean_row(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _attribution(a: Attribution) -> Iterator[Line]:
+def attribution_lines(a: Attribution) -> Iterator[Line]:
     """What each piece of evidence weighed."""
     for w in a.weights:
         weighs = "" if w.weight is None else f" weighs {w.weight:+.2f};"

@@ -58,6 +58,13 @@ def add_answerers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reliability", type=Path, metavar="FILE", help=told)
 
 
+def add_attribution(parser: argparse.ArgumentParser) -> None:
+    """Add the option that has the evidence weighed."""
+    parser.add_argument(
+        "--attribution", action="store_true", help="weigh each piece of evidence: what changes without it"
+    )
+
+
 def reasoner_of(options: argparse.Namespace, *, attribution: bool = False) -> Reasoner:
     """A reasoner over the models that were named; nothing is open yet."""
     from iterreason.api import Reasoner

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from written import Script, plan, problem, said, scored, verdict
+from written import ABLE, Script, plan, problem, said, scored, verdict
 
 from iterreason.calls import Asked, Reply, Told, Vetoed
 from iterreason.loop import episode
-from iterreason.policy import find_policy, shipped
+from iterreason.plan import Plan, resolve
+from iterreason.policy import find_policy, read_policy, shipped
 from iterreason.prompts import evidence_lines
 from iterreason.records import Question
 
-APPEND = [name for name in shipped() if find_policy(name).policy.layout == "append"]
+
+def changed(table: str) -> Plan:
+    """`evidence` with one more table, over two answerers."""
+    head, mark, tail = find_policy("evidence").text.partition("[rounds]")
+    second = replace(ABLE, model="second")
+    return resolve(read_policy(f"{head}{table}\n{mark}{tail}", "evidence"), ABLE, [ABLE, second])
+
+
+OPEN = problem("What is it?", ())
+APPEND = {name: (plan(name), problem()) for name in shipped() if find_policy(name).policy.layout == "append"} | {
+    "contradictions": (changed('[contradictions]\nmost = 2\nways = ["answerer", "reasoner"]'), problem()),
+    "belief": (changed('[belief]\nsame = "reasoner"'), OPEN),
+}
 
 words = st.sampled_from(
     ["red", "blue", "circle", "$question", "{x}", "¿qué?", "猫", "[1]", "\n", '"', "probability 0.9"]
@@ -29,7 +44,9 @@ good = st.builds(
 bad = st.sampled_from(["", "1. one\n2. two", '{"answer": "yes"', "x" * 2_000, '{"answer": "maybe"}'])
 notes = st.lists(
     st.one_of(
-        st.builds(Told, texts), st.builds(Vetoed, st.integers(0, 12)), st.builds(Asked, st.builds(Question, texts))
+        st.builds(Told, texts),
+        st.builds(Vetoed, st.integers(0, 12)),
+        st.builds(Asked, st.builds(Question, st.one_of(texts, st.just(problem().question)))),  # what is known, too
     ),
     max_size=2,
 ).map(tuple)
@@ -51,10 +68,12 @@ def test_every_prompt_starts_with_the_one_before_it(name, data):
     """In the layout `append`, round r+1 starts with all messages of round r, its reply included; a branch starts with
     them too and never enters a later round."""
     replies = data.draw(st.lists(st.one_of(good, good, good, bad), max_size=8))
-    answers = data.draw(st.dictionaries(texts, st.one_of(texts, st.just(Reply(error="broken"))), max_size=4))
+    fitted, about = APPEND[name]
+    looks = st.lists(st.one_of(st.just("yes"), st.just("no"), texts, st.just(Reply(error="broken"))), max_size=8)
+    answers = iter(data.draw(looks))
     said_by_a_person = data.draw(st.dictionaries(st.integers(1, 12), notes, max_size=4))
-    script = Odd(replies, scored(0.6, 0.4), lambda q: answers.get(q, "yes"), said_by_a_person)
-    result = script.play(episode(problem(), plan(name)))
+    script = Odd(replies, scored(0.6, 0.4), lambda q: next(answers, "yes"), said_by_a_person)
+    result = script.play(episode(about, fitted))
 
     trunk = None
     for call in script.calls:

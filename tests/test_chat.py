@@ -324,3 +324,12 @@ def test_the_direct_policy_needs_no_reasoner(folder):
     assert "policy direct\n" in said
     assert "answer: yes  confidence 0.70 (answer-probability)" in said
     assert "unknown policy 'nope'" in said
+
+
+def test_why_shows_what_each_piece_of_evidence_weighed(folder):
+    """With --attribution a question's evidence is weighed at its end, and /why shows it again; both from the file."""
+    said = piped(folder, "Are there red circles?\n/why\n", "scene.png", "--attribution")
+    assert said.count("[3] without it the answer stays yes\n") == 2
+    assert said.count("weighed by conclusion: 3 calls beside the episode's own") == 2
+    resumed = piped(folder, "/why\n", "--resume")
+    assert "weighed by conclusion: 3 calls beside the episode's own" in resumed

@@ -88,6 +88,10 @@ def test_a_benchmark_tells_how_often_the_image_moves_the_answer(tmp_path):
     assert len(lines) == 3
     run(tmp_path, *ask)  # goes on: what is probed is not probed again
     assert len((tmp_path / "out/squares/direct/probes.jsonl").read_text().splitlines()) == 3
+    report = run(tmp_path, "report", "out", "--json")
+    (told,) = json.loads(report.stdout)["runs"]
+    assert (told["moved_by_image"]["n"], told["moved_by_image"]["failed"]) == (3, 0)
+    assert said.removeprefix("direct: ") in run(tmp_path, "report", "out").stdout.replace("\n  ", " ")
     assert run(tmp_path, *ask[:-1], "-1").returncode == 2
 
 

@@ -4,52 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from iterreason.background import aside, together
+from iterreason.bench.moved import PROBES, Moved, count_moved, read_probes
 from iterreason.bench.row import Run
 from iterreason.bench.solving import Setting
-from iterreason.bench.stats.estimates import interval
 from iterreason.bench.tasks.item import Item
 from iterreason.engine import Engine
 from iterreason.errors import IterReasonError
 from iterreason.probing import compared, varied
 from iterreason.recording import LineFile
 from iterreason.records import Image, Problem, Result
-from iterreason.trace import read_lines
-
-PROBES = "probes.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """How many of the probed problems' answers moved when the image was blank or another one.
-
-    n: those of which that can be said; failed: those of which it cannot. low, high: Wilson's 95 % interval.
-    """
-
-    policy: str
-    moved: int
-    n: int
-    failed: int
-
-    @property
-    def told(self) -> str:
-        """In one line."""
-        failed = f"; of {self.failed} nothing can be said" if self.failed else ""
-        if not self.n:
-            return f"{self.policy}: moved by the image: nothing to go by{failed}"
-        bounds = interval(self.moved, self.n)
-        rate = f"{self.moved / self.n:.3f} ({bounds.low:.3f}–{bounds.high:.3f})"
-        return f"{self.policy}: moved by the image: {self.moved} of {self.n}, {rate}{failed}"
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        bounds = interval(self.moved, self.n) if self.n else None
-        rate = {"rate": self.moved / self.n, "low": bounds.low, "high": bounds.high} if bounds else {}
-        return asdict(self) | rate
 
 
 async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: int, engine: Engine) -> Moved:
@@ -60,7 +26,7 @@ async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: in
     path, chosen = run.folder / PROBES, list(items[:count])
     with closing(LineFile(path, "probes")) as file:
         file.mend()
-        known = _read(path, setting)
+        known = read_probes(path, setting.plan.named.hash, setting.models)
         for item in chosen:
             if item.id in known:
                 continue
@@ -68,9 +34,7 @@ async def probe_run(run: Run, setting: Setting, items: Sequence[Item], count: in
             line = {"id": item.id, "policy_hash": setting.plan.named.hash, "models": list(setting.models)}
             file.write(line | (probe or {"moved_by_image": None}))
             known[item.id] = None if probe is None else probe["moved_by_image"]
-    said = [known[item.id] for item in chosen]
-    told = [moved for moved in said if moved is not None]
-    return Moved(setting.plan.named.name, sum(told), len(told), len(said) - len(told))
+    return count_moved([known[item.id] for item in chosen])
 
 
 async def _probe(item: Item, items: Sequence[Item], setting: Setting, engine: Engine) -> dict[str, Any] | None:
@@ -98,12 +62,3 @@ def _other(problem: Problem, item: Item, items: Sequence[Item]) -> tuple[Image, 
             if not own & {image.sha256 for image in found}:
                 return found if len(found) == len(problem.images) else found[:1]
     return ()
-
-
-def _read(path: Path, setting: Setting) -> dict[str, bool | None]:
-    """What was probed before of this policy and these models."""
-    known: dict[str, bool | None] = {}
-    for _, line in read_lines(path):
-        if line["policy_hash"] == setting.plan.named.hash and line["models"] == list(setting.models):
-            known[line["id"]] = line["moved_by_image"]
-    return known

@@ -147,7 +147,8 @@ async def evaluate(
                     runs.append(await _run(wanted, matched, data, watcher, solve))
                 if wanted.probe:
                     for setting, run in zip(settings, of_task, strict=True):
-                        watcher.said((await probe_run(run, setting, data.items, wanted.probe, opened.engine)).told)
+                        moved = await probe_run(run, setting, data.items, wanted.probe, opened.engine)
+                        watcher.said(f"{run.policy}: {moved.told}")
         if solving is None:
             watcher.said(opened.told())
     finally:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iterreason.options import add_models
+from iterreason.options import add_attribution, add_models
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,7 @@ def add_command(commands: Any) -> None:
     chat.set_defaults(command=_chat)
     chat.add_argument("image", nargs="*", metavar="IMAGE", help="image file(s)")
     add_models(chat)
+    add_attribution(chat)
     chat.add_argument(
         "--resume", nargs="?", const="", metavar="FILE", help="go on with a session: the last one, or the one in FILE"
     )
@@ -110,7 +111,7 @@ def _run(
     styled = False if options.plain else None if lines else True
     console = Console(highlight=False, soft_wrap=True, no_color=not colour, force_terminal=styled)
     pool = read_exemplars(options.exemplars) if options.exemplars else ()
-    kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed, pool)
+    kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed, pool, options.attribution)
     shown = _Shown(console, style, pictures=not lines and style.unicode and colour)
     if lines:
         from iterreason.chat.lines import Posted, run_lines

@@ -10,7 +10,7 @@ from rich.text import Text
 from iterreason.calls import Event, EvidenceFound, QuestionsAsked, VerdictReached
 from iterreason.chat.inputs import COMMANDS
 from iterreason.chat.session import Exchange, Session
-from iterreason.display import STYLES, Line, clean, ending_lines, event_lines, usage_line
+from iterreason.display import STYLES, Line, attribution_lines, clean, ending_lines, event_lines, usage_line
 from iterreason.errors import Misuse, unknown
 from iterreason.memory import Memory
 from iterreason.records import Candidate, Evidence, Verdict
@@ -142,6 +142,8 @@ def why_lines(exchange: Exchange | None, style: Style) -> Iterator[Line]:
         yield evidence_line(e, style, len(exchange.result.problem.images))
     if not found:
         yield Line("quiet", "  it cites no evidence")
+    if exchange.result.attribution is not None:
+        yield from attribution_lines(exchange.result.attribution)
 
 
 def all_belief_lines(exchange: Exchange | None, style: Style) -> Iterator[Line]:

@@ -65,6 +65,7 @@ class Options:
     cache: Path | None = None
     seed: int | None = None
     pool: tuple[Exemplar, ...] = ()
+    attribution: bool = False
 
 
 class Work:
@@ -156,7 +157,7 @@ class Work:
                 finally:
                     self.loading = False
             assert self._open is not None, "it was just opened"
-            return self._open[1], self._open[1].fit(named)
+            return self._open[1], self._open[1].fit(named, attribution=self._options.attribution)
 
     async def _exchange(self, key: Any, session: Session) -> None:
         if self._open is not None:

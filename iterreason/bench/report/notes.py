@@ -10,7 +10,8 @@ from iterreason.bench.report.records import Change, RunReport
 
 def notes_on(runs: Sequence[RunReport], changes: Sequence[Change]) -> tuple[str, ...]:
     """The notes on a task's runs, a sentence each."""
-    return (*_settings(runs), *_unfinished(runs), *_other_texts(runs), *_outcomes(runs), *_pairs(changes))
+    made = (*_settings(runs), *_unfinished(runs), *_other_texts(runs))
+    return (*made, *_outcomes(runs), *_probed(runs), *_pairs(changes))
 
 
 def _settings(runs: Sequence[RunReport]) -> Iterator[str]:
@@ -92,6 +93,12 @@ def _outcomes(runs: Sequence[RunReport]) -> Iterator[str]:
     failed = [f"{run.accuracy.errors:,} ({run.label})" for run in runs if run.accuracy.errors]
     if failed:
         yield f"episodes that ended in an error: {', '.join(failed)}; over all they count as 0 (--retry-errors)"
+
+
+def _probed(runs: Sequence[RunReport]) -> Iterator[str]:
+    for run in runs:
+        if run.moved is not None:
+            yield f"{run.label}: {run.moved.told}"
 
 
 def _pairs(changes: Sequence[Change]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from iterreason.bench.moved import Moved
 from iterreason.bench.row import Run
 from iterreason.bench.scoring import Figure
 from iterreason.bench.stats import Accuracy, BetweenSeeds, CalibrationError, Comparison, Cost
@@ -19,7 +20,7 @@ class RunReport:
     label: the policy's name, with the run's directory where several runs of the task have that name.
     colour: the label's number among all of the report, so that a policy looks the same on every task.
     aurc: area under the risk–coverage curve; None where no confidence was estimated.
-    figures: what the task's benchmark reports besides accuracy.
+    figures: what the task's benchmark reports besides accuracy. moved: what its probes came to, where it has some.
     """
 
     run: Run
@@ -31,6 +32,7 @@ class RunReport:
     aurc: float | None
     seeds: BetweenSeeds
     figures: tuple[Figure, ...] = ()
+    moved: Moved | None = None
 
     @property
     def n(self) -> int:

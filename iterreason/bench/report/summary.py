@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from iterreason.bench import stats
+from iterreason.bench.moved import moved_of
 from iterreason.bench.report.notes import notes_on
 from iterreason.bench.report.records import Baseline, Change, Report, RunReport, TaskReport
 from iterreason.bench.row import Run
@@ -128,6 +129,7 @@ def _run_report(label: str, colour: int, run: Run, task: Task | None) -> RunRepo
         aurc=stats.aurc(run.rows),
         seeds=stats.between_seeds(run.rows),
         figures=figures,
+        moved=moved_of(run),
     )
 
 

@@ -151,6 +151,7 @@ def _run_json(task: TaskReport, run: RunReport) -> dict[str, Any]:
         "cached_share": run.cached_share,
         "mean_seconds": mean.elapsed_seconds,
         "figures": {figure.name: figure.value for figure in run.figures},
+        "moved_by_image": run.moved and run.moved.to_json(),
         "seeds": [{"seed": seed, "accuracy": value} for seed, value in run.seeds.seeds],
         "deviation_between_seeds": run.seeds.deviation,
         "policy_hash": manifest["policy"].get("hash"),
