@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iterreason.calls import Call, Look, Sampling, View
-from iterreason.errors import BadData, BadProblem, MissingExtra
+from iterreason.errors import BadData, BadProblem
+from iterreason.extras import needed
 from iterreason.prompts import look_prompt, one_line
 from iterreason.records import Exemplar, Image, Problem
 from iterreason.state import Ended, State, Steps
@@ -63,14 +64,9 @@ def _chosen(problem: Problem, pool: list[Exemplar], wanted: int, by: str, seed: 
 
 def _question_similarity(problem: Problem, pool: Sequence[Exemplar]) -> list[float]:
     """Cosine similarity of the questions' TF-IDF vectors over words and pairs of words."""
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError:
-        raise MissingExtra(
-            "exemplars_by = 'question' needs scikit-learn: pip install 'iterreason[bench]', or choose by 'image'"
-        ) from None
+    sklearn = needed("sklearn.feature_extraction.text", "bench", "exemplars_by = 'question' (by 'image' needs none)")
     texts = [problem.question, *(exemplar.question for exemplar in pool)]
-    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
+    vectors = sklearn.TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
     return [float(near) for near in (vectors[1:] @ vectors[0].T).toarray()[:, 0]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from iterreason.chat.inputs import parse
 from iterreason.chat.screen import Style, belief_lines, happened
 from iterreason.chat.session import Exchange, Session
 from iterreason.chat.tuned import PolicyChoice
-from iterreason.errors import BadPolicy, Misuse
+from iterreason.errors import BadPolicy, MissingExtra, Misuse
 from iterreason.loop import episode
 from iterreason.policy import find_policy
 from iterreason.records import Candidate, Evidence, Region
@@ -333,3 +334,10 @@ def test_why_shows_what_each_piece_of_evidence_weighed(folder):
     assert said.count("weighed by conclusion: 3 calls beside the episode's own") == 2
     resumed = piped(folder, "/why\n", "--resume")
     assert "weighed by conclusion: 3 calls beside the episode's own" in resumed
+
+
+def test_a_setting_without_its_package_names_the_extra(monkeypatch):
+    """Lines through a pipe need no terminal package, but changing a policy does; what is missing is told."""
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'iterreason\[terminal\]'"):
+        PolicyChoice("evidence", rounds=2).find()

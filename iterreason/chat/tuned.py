@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from iterreason.extras import needed
 from iterreason.policy import NamedPolicy, find_policy, read_policy
 
 
@@ -24,8 +25,7 @@ class PolicyChoice:
         named = find_policy(self.name)
         if self.stop is None and self.rounds is None:
             return named
-        import tomlkit  # keeps comments and layout: what a trace holds stays readable
-
+        tomlkit = _tomlkit()
         document: Any = tomlkit.parse(named.text)
         name = named.name
         if self.rounds is not None:
@@ -35,6 +35,11 @@ class PolicyChoice:
             _stop_at(document, self.stop)
             name += f"+stop={self.stop:g}"
         return read_policy(tomlkit.dumps(document), name, f"policy {name}")
+
+
+def _tomlkit() -> Any:
+    """The package that keeps comments and layout, so that what a trace holds stays readable. Raises MissingExtra."""
+    return needed("tomlkit", "terminal", "changing a policy in a session")
 
 
 def _bound_rounds(document: Any, named: NamedPolicy, most: int) -> None:
@@ -51,8 +56,7 @@ def _bound_rounds(document: Any, named: NamedPolicy, most: int) -> None:
 
 
 def _stop_at(document: Any, threshold: float) -> None:
-    import tomlkit
-
+    tomlkit = _tomlkit()
     rules = [rule for rule in document.get("stop", ()) if "confident" in rule]
     for rule in rules:
         rule["confident"] = threshold

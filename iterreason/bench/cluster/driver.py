@@ -18,10 +18,10 @@ from typing import Any
 
 from iterreason.bench.cluster.connection import connected
 from iterreason.bench.cluster.worker import COLUMN, Attempts, CannotWork, Order, Worker, pack
-from iterreason.bench.extras import needed
 from iterreason.bench.solving import Done, Job, Setting
 from iterreason.config import choose_models
 from iterreason.errors import Failure, Misuse, ModelFailed
+from iterreason.extras import needed
 from iterreason.models import Model
 from iterreason.opening import Answerers, Wanted, each_answerer
 from iterreason.prompts import one_line

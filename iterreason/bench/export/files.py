@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from iterreason.bench.export.frames import load_run
-from iterreason.bench.extras import needed
 from iterreason.bench.row import TRACES, Run, find_runs
 from iterreason.errors import BadTrace, Misuse, unknown
+from iterreason.extras import needed
 from iterreason.trace import read_lines
 
 FORMATS = {

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from iterreason.bench.extras import needed
 from iterreason.bench.row import ROW_FIELDS, Outcome, Row, find_runs
+from iterreason.extras import needed
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal
 
-from iterreason.bench.extras import needed
+from iterreason.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

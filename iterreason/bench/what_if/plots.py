@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iterreason.bench import stats
-from iterreason.bench.extras import needed
 from iterreason.bench.what_if.grid import ByRound, WhatIf
 from iterreason.errors import Misuse
+from iterreason.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

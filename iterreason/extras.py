@@ -1,4 +1,4 @@
-"""Packages that only some parts of a benchmark run need."""
+"""Packages that only some parts need, imported where these begin."""
 
 from __future__ import annotations
 
