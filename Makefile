@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lavis test-lavis test-vllm check coverage eval serve bench-core bench-lavis bench bench-gpu train-answerer train-reasoner wheel clean
+.PHONY: help install demo test lavis test-lavis test-vllm check coverage eval serve bench-core bench-chat bench-lavis bench bench-gpu train-answerer train-reasoner wheel clean
 
 help: ## list the targets
 	@echo 'make TARGET [ARGS="…"] [PYTHON=/path/to/python3.11]'
@@ -100,6 +100,9 @@ serve: install ## vLLM servers for the two roles: SETUP=preset or .toml file, se
 
 bench-core: install ## time the loop and the start-up; writes docs/performance.md
 	$(RUN) -m iterreason.bench.speed.core --out docs/performance.md $(ARGS)
+
+bench-chat: install ## time the interactive session: its start, and its first sign after Enter; writes docs/performance.md
+	$(RUN) -m iterreason.bench.speed.chat --out docs/performance.md $(ARGS)
 
 bench-lavis: install $(LAVIS)/.installed ## time LAVIS beside transformers, for docs/answerers.md
 	$(RUN) -m iterreason.bench.speed.lavis $(ARGS)

@@ -16,27 +16,39 @@ COMMAND = str(Path(sysconfig.get_path("scripts"), "iterreason"))
 
 
 class _Screen(pyte.HistoryScreen):
-    """A screen that answers where its cursor is, as a terminal does."""
+    """A screen that answers where its cursor is and what it can, as a terminal does."""
 
     answer: Callable[[str], None] = staticmethod(lambda data: None)
+    attributes = "62;22"
+
+    def report_device_attributes(self, mode: int = 0, **more: object) -> None:
+        self.answer(f"\x1b[?{self.attributes}c")
 
     def write_process_input(self, data: str) -> None:
         self.answer(data)
 
 
 class Terminal:
-    """A program in a terminal of a size; `text` is its screen, `past` what scrolled off and the screen."""
+    """A program in a terminal of a size; `text` is its screen, `past` what scrolled off and the screen.
 
-    def __init__(self, *arguments: str | Path, columns: int = 80, rows: int = 24, **environment: str) -> None:
+    graphics: the protocol that the terminal draws pictures by: sixel, kitty, or none.
+    """
+
+    def __init__(
+        self, *arguments: str | Path, columns: int = 80, rows: int = 24, graphics: str = "", **environment: str
+    ) -> None:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "NO_COLOR", "ITERREASON"))}
         kept |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **environment}
         self.screen = _Screen(columns, rows, history=5_000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._kitty = graphics == "kitty"
+        if graphics == "sixel":
+            self.screen.attributes += ";4"
         self.began = time.monotonic()
         words = [str(a) for a in arguments]
         self.child = pexpect.spawn(COMMAND, words, env=kept, dimensions=(rows, columns), timeout=30)
-        self.screen.answer = lambda data: self.child.send(data)
+        self.screen.answer = self._answer
 
     def read(self, seconds: float = 0.05) -> None:
         """Take in what the program wrote."""
@@ -45,7 +57,13 @@ class Terminal:
         except (pexpect.TIMEOUT, pexpect.EOF):
             return
         self.raw += data
-        self._stream.feed(re.sub(rb"\x1b_.*?\x1b\\", b"", data))  # graphics queries, which pyte would print
+        if self._kitty and (asked := re.search(rb"\x1b_Gi=(\d+)[^\x1b]*a=q", data)):
+            self._answer(f"\x1b_Gi={asked[1].decode()};OK\x1b\\")
+        self._stream.feed(re.sub(rb"\x1b[_P].*?\x1b\\", b"", data, flags=re.DOTALL))  # graphics: pyte would print them
+
+    def _answer(self, data: str) -> None:
+        """Reply at once, as a terminal does; pexpect would wait, as a person does."""
+        os.write(self.child.fileno(), data.encode())
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -30,12 +31,12 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     write_script(tmp_path / "script.jsonl")
     terminals: list[Terminal] = []
 
-    def begin(*more: str, columns: int = 80, rows: int = 24, reasoner: str = "", **environment: str) -> Terminal:
+    def begin(*more: str, reasoner: str = "", graphics: str = "", **environment: str) -> Terminal:
         script = f"scripted:{tmp_path / 'script.jsonl'}"
         models = ["--reasoner", reasoner or script, "--answerer", script] if reasoner != "embedded" else []
         about = () if "--resume" in more else (tmp_path / "scene.png", *models)
         environment = {"XDG_STATE_HOME": str(tmp_path / "state")} | environment
-        terminals.append(Terminal("chat", *about, *more, columns=columns, rows=rows, **environment))
+        terminals.append(Terminal("chat", *about, *more, graphics=graphics, **environment))
         return terminals[-1]
 
     yield begin
@@ -72,9 +73,29 @@ def test_the_screen_of_an_answered_question(opened):
     assert "image 1: scene.png 192×192" in terminal.text
     terminal.type("Are there red circles?")
     assert terminal.until("thinking", FEEDBACK_SECONDS) < FEEDBACK_SECONDS
+    terminal.until("same answer for 2 rounds")
     terminal.until("3 known · /help")
     assert ANSWERED in terminal.past
     assert terminal.text.splitlines()[-1] == "evidence · scene.png · 3 known · /help"
+    terminal.child.sendeof()
+    assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("graphics", "begins"), [("sixel", rb"\x1bP0;0;0q"), ("kitty", rb"\x1b_G[^\x1b]*f=100,[^\x1b]*;iVBORw0KGgo")]
+)
+def test_the_picture_is_drawn_by_what_the_terminal_can(opened, graphics, begins):
+    """A terminal that says it knows Sixel, or Kitty's protocol, is sent the picture so; the prompt works as ever."""
+    for _ in range(5):  # textual-image waits a tenth of a second for the reply, which a busy machine may miss
+        terminal = opened(graphics=graphics)
+        terminal.until("/help", START_SECONDS)
+        if re.search(begins, terminal.raw):
+            break
+        terminal.close()
+    assert re.search(begins, terminal.raw)
+    assert "▀" not in terminal.past
+    terminal.type("Are there red circles?")
+    terminal.until("stopped:")
     terminal.child.sendeof()
     assert terminal.ended() == 0
 
@@ -109,9 +130,11 @@ def test_a_resize_leaves_a_usable_screen(opened):
     """After a resize the status line fits the new width and the next question is answered."""
     terminal = opened()
     terminal.until("/help", START_SECONDS)
-    terminal.resize(40, 12)
+    terminal.resize(32, 12)
     terminal.type("Are there red circles?")
-    terminal.until("3 known")
+    terminal.until("stopped:")
+    terminal.until("evidence · scene.png · 3 known…")
+    assert terminal.text.splitlines()[-1] == "evidence · scene.png · 3 known…"  # 31 of 32 columns, on one line
     terminal.child.sendeof()
     assert terminal.ended() == 0
 
@@ -170,6 +193,23 @@ def test_ctrl_c_stops_the_question_and_keeps_what_was_learned(opened, fake, tmp_
     assert next(read_traces(file)).replay().stop_reason == "stopped by a person"
 
 
+def test_an_interrupt_that_is_a_signal_does_what_the_key_does(opened, fake, tmp_path):
+    """Between two prompts the terminal makes a signal of Ctrl-C; it stops the question, and never the session."""
+    hanging = Hanging(fake)
+    terminal = opened(reasoner=f"openai:m@{fake.url}", ITERREASON_API_KEY="x")
+    terminal.until("/help", START_SECONDS)
+    os.kill(terminal.child.pid, signal.SIGINT)  # nothing runs: nothing happens
+    terminal.type("Are there red circles?")
+    terminal.until("[2] Are there red circles?")
+    os.kill(terminal.child.pid, signal.SIGINT)
+    terminal.until("stopped: stopped by a person", 5)
+    hanging.hangs = False
+    terminal.type("and now?")
+    terminal.until("answer: yes")
+    terminal.child.sendeof()
+    assert terminal.ended() == 0
+
+
 def test_a_killed_session_is_resumed(opened, fake, tmp_path):
     """After kill -9 in the middle of a question, --resume goes on with it."""
     hanging = Hanging(fake)
@@ -212,5 +252,6 @@ def test_the_embedded_pair_answers(opened):
         terminal.read()
     assert terminal.past.count("stopped:") == 2
     assert terminal.past.count("caption:") == known == 1
+    assert b"Loading weights" not in terminal.raw
     terminal.child.sendeof()
     assert terminal.ended() == 0

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,6 @@ def add_command(commands: Any) -> None:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from iterreason.chat.screen import Style
     from iterreason.errors import MissingExtra, Misuse
 
     person = sys.stdin.isatty() and sys.stdout.isatty()
@@ -51,8 +51,30 @@ def _chat(options: argparse.Namespace) -> int:
     if options.json:
         raise Misuse("a session has no --json; /export json writes one, and `iterreason ask --json` prints one answer")
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8" and os.environ.get("TERM") != "linux"
-    session, file, pending = _session(options)
-    return _run(options, session, file, pending, Style(unicode, options.plain), lines=lines, person=person)
+    colour = "NO_COLOR" not in os.environ and not options.plain
+    if not lines:
+        os.environ["TQDM_DISABLE"] = "1"  # bars of models that are being opened would be drawn across the prompt
+    # The terminal is asked what it can draw, for which some let a tenth of a second pass, while the rest is imported.
+    with ThreadPoolExecutor(1) as aside:
+        draws = aside.submit(_draws, not lines and unicode and colour)
+        from iterreason.chat.screen import Style
+
+        session, file, pending = _session(options)
+        if not lines:
+            from iterreason.chat import terminal  # noqa: F401  # takes as long as the terminal may
+    style = Style(unicode, options.plain)
+    return _run(
+        options, session, file, pending, style, lines=lines, person=person, colour=colour, pictures=draws.result()
+    )
+
+
+def _draws(wanted: bool) -> bool:
+    """Whether pictures are drawn; asks the terminal, before the prompt reads from it."""
+    if not wanted:
+        return False
+    from iterreason.chat import pictures
+
+    return pictures.can_show()
 
 
 def _session(options: argparse.Namespace) -> tuple[Session, SessionFile, Trace | None]:
@@ -97,7 +119,7 @@ def _session(options: argparse.Namespace) -> tuple[Session, SessionFile, Trace |
 
 def _run(
     options: argparse.Namespace, session: Session, file: SessionFile, pending: Trace | None, style: Style, *,
-    lines: bool, person: bool,
+    lines: bool, person: bool, colour: bool, pictures: bool,
 ) -> int:  # fmt: skip
     import asyncio
 
@@ -107,12 +129,11 @@ def _run(
     from iterreason.chat.work import Options, Work
     from iterreason.exemplars import read_exemplars
 
-    colour = "NO_COLOR" not in os.environ and not options.plain
     styled = False if options.plain else None if lines else True
     console = Console(highlight=False, soft_wrap=True, no_color=not colour, force_terminal=styled)
     pool = read_exemplars(options.exemplars) if options.exemplars else ()
     kept = Options(tuple(options.tool), options.reliability, options.cache, options.seed, pool, options.attribution)
-    shown = _Shown(console, style, pictures=not lines and style.unicode and colour)
+    shown = _Shown(console, style, pictures)
     if lines:
         from iterreason.chat.lines import Posted, run_lines
 
@@ -139,11 +160,8 @@ def _run(
 class _Shown:
     """Prints lines and images on the console."""
 
-    def __init__(self, console: Console, style: Style, *, pictures: bool) -> None:
-        from iterreason.chat import pictures as drawing
-
-        self._console, self._style = console, style
-        self._pictures = pictures and drawing.can_show()  # asks the terminal, before the prompt reads from it
+    def __init__(self, console: Console, style: Style, pictures: bool) -> None:
+        self._console, self._style, self._pictures = console, style, pictures
 
     def lines(self, lines: Iterable[Line]) -> None:
         from iterreason.chat.screen import joined

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -62,20 +63,32 @@ async def run_terminal(shell: Shell, posting: Posting, *, vi: bool, colour: bool
         style=PromptStyle.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack" if colour else "noreverse"}),
         color_depth=None if colour else ColorDepth.MONOCHROME,
     )
-    with contextlib.redirect_stdout(StdoutProxy(sleep_between_writes=0.02, raw=True)) as output:
+    output = StdoutProxy(sleep_between_writes=0.02, raw=True)
+    with contextlib.redirect_stdout(output), _interrupting(shell):
         ticking = asyncio.ensure_future(_tick(shell))
         try:
             shell.work.prepare(shell.session, shell.fault)
             shell.go_on()
             while not shell.leaving:
                 try:
-                    shell.enter(await prompt.prompt_async("> "))
+                    shell.enter(await prompt.prompt_async("> ", handle_sigint=False))
                 except EOFError:
                     break
         finally:
             ticking.cancel()
             output.close()
     return 0
+
+
+@contextlib.contextmanager
+def _interrupting(shell: Shell) -> Iterator[None]:
+    """Ctrl-C between two prompts, when it is a signal and no key, does what the key does."""
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(shell.interrupt))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _history(path: Path) -> History:
