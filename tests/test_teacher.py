@@ -6,15 +6,20 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rows import row
 
+from iterreason.bench.row import Run
 from iterreason.bench.tasks.readers import scenes as benchmark
 from iterreason.calls import Call, Capabilities, Reply, Sample
+from iterreason.errors import BadRun
 from iterreason.folding import fold
 from iterreason.images import load_image
 from iterreason.models.embedded import answerer
+from iterreason.records import Usage
 from iterreason.tuning import teach
 from iterreason.tuning.belief import from_steps, multiplied, spread, together
 from iterreason.tuning.course import BOXES, course_of, in_other_words
@@ -22,6 +27,7 @@ from iterreason.tuning.instruct_sources import drafts_of
 from iterreason.tuning.lessons import SIMPLE, Lesson, composed_lesson, simple_lesson
 from iterreason.tuning.oracle import at_best
 from iterreason.tuning.programs import PROGRAMS
+from iterreason.tuning.report_reasoner import report
 from iterreason.tuning.scenes import draw
 from iterreason.tuning.teach import Taught, begin, lesson_of, plan_for
 
@@ -184,3 +190,26 @@ def test_the_ceiling_asks_the_gold_steps_and_combines_them():
     image = load_image(draw(one.scene))
     assert asyncio.run(at_best(image, one, Looker(gold_answers(one)))) == one.answer
     assert asyncio.run(at_best(image, one, Looker({}))) is None
+
+
+def test_the_report_counts_problems_that_all_runs_have():
+    """Shares, differences and costs are of the shared problems; abstentions are not right, best guesses told apart."""
+    kinds = ["count", "odd", "odd (other words)", "count"]
+    values = {"evidence": [1.0, None, 1.0, 0.0], "direct": [1.0, 0.0, 0.0]}
+    runs = []
+    for policy, scores in values.items():
+        rows = [
+            row(n, score, kind=kind, policy=policy, usage=Usage(generations=2, looks=3))
+            for n, (score, kind) in enumerate(zip(scores, kinds, strict=False))
+        ]
+        runs.append(Run(Path(policy), {"task": {"name": "scenes"}, "policy": {"name": policy}}, tuple(rows)))
+    said = list(report(runs))
+    assert said[0] == "|  | `evidence` | `direct` | n |"
+    assert said[2].startswith("| all | 0.667 (")
+    assert said[2].endswith(" | 3 |")
+    assert "| odd (other words) | 1.000 (0.207–1.000) | 0.000 (0.000–0.793) | 1 |" in said
+    assert any(line.startswith("- all: `evidence` less `direct` +0.333 (") for line in said)
+    assert "- a problem took 2.00 generations, 0.00 re-asks, 3.00 looks on average" in said
+    assert any(line.startswith("- 1 abstained; with best guesses counted 1.000 (") for line in said)
+    with pytest.raises(BadRun, match="no run of scenes under 'evidence'"):
+        list(report(runs[1:]))
