@@ -8,7 +8,7 @@ from typing import TypeVar
 from iterreason import calls, prompts
 from iterreason.calls import Call, Prompt, Reply, Sampling
 from iterreason.replies import Unreadable, rationale_schema, read_rationale
-from iterreason.state import Ended, State, Steps
+from iterreason.state import Ended, NotRead, State, Steps
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ _CHARS_A_TOKEN = 3  # on the safe side for English; used only for text whose tok
 
 
 def generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]) -> Steps[tuple[T, str]]:
-    """Have the reasoner write a reply and read it; one that cannot be read is shown to it, once."""
+    """Have the reasoner write a reply and read it; one that cannot be read is shown to it, once. Raises NotRead."""
     sampling = Sampling(state.policy.reasoner.temperature, state.policy.reasoner.max_tokens, seed=state.seed)
     # Votes are independent samples of one prompt: the round tells them apart.
     sample = state.number - 1 if state.plan.confidence == "majority" else 0
@@ -36,7 +36,7 @@ def generate(state: State, prompt: Prompt, schema: str, read: Callable[[str], T]
     try:
         return read(text), text
     except Unreadable as fault:
-        raise Ended("error", f"the reasoner's reply could not be read, twice: {fault}") from None
+        raise NotRead(str(fault)) from None
 
 
 def generate_rationale(state: State, prompt: Prompt) -> Steps[tuple[Prompt, tuple[str, tuple[int, ...]]]]:

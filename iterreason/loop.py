@@ -25,7 +25,7 @@ from iterreason.records import Candidate, Problem, Question, Result, Verdict
 from iterreason.replies import questions_schema, read_questions, read_verdict, verdict_schema
 from iterreason.settling import settle, settle_by_verdict
 from iterreason.starting import direct_verdict, first_looks
-from iterreason.state import Direct, Ended, State, Steps
+from iterreason.state import Direct, Ended, NotRead, State, Steps
 from iterreason.tools.uses import learn_use, refused, use_call
 from iterreason.voting import leading
 from iterreason.worth import weighed
@@ -186,12 +186,17 @@ def _conclude(state: State) -> Steps[Verdict]:
         if state.policy.reasoner.rationale_first:
             prompt, reason = yield from generate_rationale(state, prompt)
         schema = verdict_schema(state.problem, state.plan, state.number)
-        verdict, text = yield from generate(
-            state,
-            prompt,
-            schema,
-            lambda text: read_verdict(text, state.problem, state.plan, len(state.memory), state.number),
-        )
+        try:
+            verdict, text = yield from generate(
+                state,
+                prompt,
+                schema,
+                lambda text: read_verdict(text, state.problem, state.plan, len(state.memory), state.number),
+            )
+        except NotRead:
+            if not state.samples:
+                raise
+            verdict, text = Verdict(None), ""  # one sample of many: it counts, for no answer
         verdict = replace(verdict, rationale=reason[0], cites=reason[1]) if reason else verdict
         state.prompt = prompt.plus("assistant", text)
     if state.plan.confidence == "majority":

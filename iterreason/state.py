@@ -45,6 +45,13 @@ class Ended(Exception):
         self.reason, self.error = reason, error
 
 
+class NotRead(Ended):
+    """The reasoner's reply could not be read, nor the one to which it was shown."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__("error", f"the reasoner's reply could not be read, twice: {fault}")
+
+
 @dataclass(frozen=True, slots=True)
 class Direct:
     """What one answerer says to the question itself: evidence with this number, its weight, its own candidates."""

@@ -288,6 +288,17 @@ def test_vote_answers_with_the_majority_and_not_with_the_last_sample():
     assert [(c.answer, c.probability) for c in result.rounds[-1].verdict.belief] == [("no", 0.5), ("yes", 0.5)]
 
 
+def test_a_sample_that_cannot_be_read_counts_for_no_answer():
+    """The vote goes on, its share is outside the answers; a model whose first sample cannot be read has failed."""
+    script = Script([verdict("yes"), "what?", "what?", verdict("yes"), verdict("yes"), verdict("yes")])
+    result = script.play(episode(problem(), plan("vote", reasoner=TEXT)))
+    assert [r.verdict.answer for r in result.rounds] == ["yes"] * 5
+    assert (result.answer, result.usage.reasks) == ("yes", 1)
+    assert result.rounds[-1].verdict.outside == pytest.approx(1 / 5)
+    failed = Script(["what?", "what?"]).play(episode(problem(), plan("vote", reasoner=TEXT)))
+    assert "could not be read, twice" in (failed.error or "")
+
+
 @pytest.mark.parametrize(("first", "second"), [(1, 0), (3, 0), (4, 0), (5, 5), (7, 2), (25, 15)])
 def test_the_majority_is_the_tail_of_a_beta_posterior(first, second):
     """The exact sum equals scipy's survival function of Beta(first + 1, second + 1) at one half."""
