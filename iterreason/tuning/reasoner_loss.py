@@ -55,7 +55,7 @@ class Losses:
         with torch.set_grad_enabled(train), self._uncast(), self._mixed():
             texts = [example for example in examples if isinstance(example, Example)]
             if texts and self.packs:
-                layout = lay_out(texts, PACK_TOKENS, even=self._even)
+                layout = lay_out(texts, PACK_TOKENS, even=self._even, lanes=self._lanes)
                 loss = self._packed(layout, train) / layout.weight
                 return Read(loss, layout.weight, layout.trained, layout.read)
             return self._one_by_one(examples, train)

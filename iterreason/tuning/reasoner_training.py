@@ -23,7 +23,7 @@ from iterreason.tuning.reasoner_loss import Losses
 from iterreason.tuning.training_log import TrainingLog, draw_curve
 from iterreason.tuning.training_watch import ShouldStop, Watch, asked_to_stop
 
-_AT_ONCE = 16  # validation examples, so that what they share is read once
+_AT_ONCE = 64  # validation examples, so that what they share is read once
 _UNHASHED = ("data", "validation", "save_every", "threads")  # what --resume may name otherwise
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 WORTH_SHARING = 32  # tokens; a shorter shared beginning is read with each pack
 
@@ -81,24 +82,29 @@ class Layout:
         return len(self.prefix) + sum(len(pack.tokens) for pack in self.packs)
 
 
-def lay_out(examples: Iterable[Example], most_tokens: int, *, even: bool = False) -> Layout:
+def lay_out(examples: Iterable[Example], most_tokens: int, *, even: bool = False, lanes: int = 1) -> Layout:
     """Lay out the examples in packs of about `most_tokens`; those with a long common beginning come together.
 
-    even: each response weighs 1, however long it is; else each of its tokens does.
+    even: each response weighs 1, however long it is; else each of its tokens does. lanes: how many packs are read side
+    by side; there are as many packs for each, of about one size.
     """
     ordered = sorted(examples, key=lambda example: (example.tokens, example.start))
     # In sorted order, what the first and the last share all share. Each response's first token hangs on a pack's token.
     shared = shared_length(ordered[0].tokens, ordered[-1].tokens)
     shared = min(shared, *(example.start - 1 for example in ordered), len(ordered[0].tokens))
     skip = shared if shared >= WORTH_SHARING else 0
-    packs, children, former = [Pack()], dict[tuple[int, int], int](), ordered[0]
-    for example in ordered:
-        known = shared_length(example.tokens, former.tokens)
-        if packs[-1].tokens and len(packs[-1].tokens) + len(example.tokens) - max(known, skip) > most_tokens:
+    pairs = pairwise(ordered)
+    new = [len(ordered[0].tokens) - skip] + [
+        len(e.tokens) - max(skip, shared_length(e.tokens, f.tokens)) for f, e in pairs
+    ]
+    wanted = lanes * -(-sum(new) // (lanes * most_tokens))
+    size = sum(new) / wanted
+    packs, children = [Pack()], dict[tuple[int, int], int]()
+    for example, tokens in zip(ordered, new, strict=True):
+        if packs[-1].tokens and len(packs) < wanted and len(packs[-1].tokens) + tokens / 2 > size:
             packs.append(Pack())
             children = {}
         packs[-1].add(example, skip, children, 1 / (len(example.tokens) - example.start) if even else 1.0)
-        former = example
     return Layout(ordered[0].tokens[:skip], tuple(packs), sum(len(e.tokens) - e.start for e in ordered))
 
 
