@@ -119,12 +119,12 @@ bench-gpu: install ## the same on servers of a CUDA machine, started by `iterrea
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
 
-# 4,000 episodes in about ten minutes, then 485 steps; not yet run from start to end (docs/embedded.md).
+# 4,000 episodes in about ten minutes, then 300 steps of eight; what ships is of an earlier recipe (docs/embedded.md).
 REASONER := runs/reasoner
 $(REASONER)/data/manifest.json: | install
 	$(RUN) -m iterreason.tuning.teach --out $(REASONER)/data
 
-train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (over 3 hours on two cores); ARGS=--resume goes on
+train-reasoner: $(REASONER)/data/manifest.json ## tune the embedded reasoner anew (about 2 hours on two cores); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_reasoner --model embedded --data $(REASONER)/data/train.jsonl \
 		--validation $(REASONER)/data/validation.jsonl --out $(REASONER)/training --rate 1e-3 --batch 8 --even --steps 300 $(ARGS)
 	cp $(REASONER)/training/adapter/* iterreason/models/embedded/reasoner/
