@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(runs: Sequence[Run]) -> Iterator[str]:
-    """The lines of the report. Raises BadRun where there is no run of `evidence`, or one of another task."""
+    """The lines of the report. Runs of other tasks are left out; raises BadRun where none is of `evidence`."""
     rows = _shared({run.policy: run.rows for run in runs if run.task == "scenes"})
     if MEASURED not in rows:
         raise BadRun(f"no run of scenes under '{MEASURED}' among {', '.join(str(run.folder) for run in runs)}")

@@ -93,9 +93,8 @@ def lay_out(examples: Iterable[Example], most_tokens: int, *, even: bool = False
     shared = shared_length(ordered[0].tokens, ordered[-1].tokens)
     shared = min(shared, *(example.start - 1 for example in ordered), len(ordered[0].tokens))
     skip = shared if shared >= WORTH_SHARING else 0
-    pairs = pairwise(ordered)
     new = [len(ordered[0].tokens) - skip] + [
-        len(e.tokens) - max(skip, shared_length(e.tokens, f.tokens)) for f, e in pairs
+        len(e.tokens) - max(skip, shared_length(e.tokens, f.tokens)) for f, e in pairwise(ordered)
     ]
     wanted = lanes * -(-sum(new) // (lanes * most_tokens))
     size = sum(new) / wanted
