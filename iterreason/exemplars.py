@@ -10,20 +10,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iterreason.calls import Call, Look, Sampling, View
 from iterreason.errors import BadData, BadProblem
-from iterreason.extras import needed
 from iterreason.prompts import look_prompt, one_line
-from iterreason.records import Exemplar, Image, Problem
+from iterreason.records import Exemplar, Problem
+from iterreason.similarity import similarities
 from iterreason.state import Ended, State, Steps
 
 if TYPE_CHECKING:
     from iterreason.policy import Policy
-
-_SIDE = 16  # of the thumbnails that images are compared by, in pixels
-
 
 # ------------------------------------------------------------------ choosing them
 
@@ -32,7 +29,7 @@ def with_exemplars(problem: Problem, policy: Policy, pool: Sequence[Exemplar], s
     """The problem with as many exemplars as the policy shows, chosen as it says; its own ones where it has enough.
 
     An exemplar about one of the problem's own images with its very question is never chosen: it would give the answer
-    away. seed: of the choice at random; 0 where None. Raises BadProblem where there are too few, MissingExtra.
+    away. seed: of the choice at random; 0 where None. Raises BadProblem where there are too few, and as `similarities`.
     """
     wanted = policy.exemplars
     if not wanted or len(problem.exemplars) >= wanted:
@@ -43,7 +40,7 @@ def with_exemplars(problem: Problem, policy: Policy, pool: Sequence[Exemplar], s
             f"the policy shows {wanted} worked exemplars and there are {len(others)} to choose from;"
             " name a file of labelled ones with --exemplars FILE.jsonl (in Python: exemplars=), see docs/policies.md"
         )
-    return replace(problem, exemplars=_chosen(problem, others, wanted, policy.exemplars_by, seed or 0))
+    return replace(problem, exemplars=_chosen(problem, others, policy, seed or 0))
 
 
 def _same_problem(exemplar: Exemplar, problem: Problem) -> bool:
@@ -51,43 +48,16 @@ def _same_problem(exemplar: Exemplar, problem: Problem) -> bool:
     return bool(shared) and exemplar.question.strip() == problem.question.strip()
 
 
-def _chosen(problem: Problem, pool: list[Exemplar], wanted: int, by: str, seed: int) -> tuple[Exemplar, ...]:
+def _chosen(problem: Problem, pool: list[Exemplar], policy: Policy, seed: int) -> tuple[Exemplar, ...]:
+    wanted, by = policy.exemplars, policy.exemplars_by
     if by == "first":
         return tuple(pool[:wanted])
     if by == "random":
         images = ",".join(image.sha256 for image in problem.images)
         return tuple(random.Random(f"{seed}:{images}:{problem.question}").sample(pool, wanted))
-    near = _question_similarity(problem, pool) if by == "question" else _image_similarity(problem, pool)
+    near = similarities(problem, pool, by, policy.exemplars_embedder)
     best = sorted(range(len(pool)), key=lambda place: -near[place])[:wanted]
     return tuple(pool[place] for place in reversed(best))  # the most similar one stands next to the problem
-
-
-def _question_similarity(problem: Problem, pool: Sequence[Exemplar]) -> list[float]:
-    """Cosine similarity of the questions' TF-IDF vectors over words and pairs of words."""
-    sklearn = needed("sklearn.feature_extraction.text", "bench", "exemplars_by = 'question' (by 'image' needs none)")
-    texts = [problem.question, *(exemplar.question for exemplar in pool)]
-    vectors = sklearn.TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(texts)
-    return [float(near) for near in (vectors[1:] @ vectors[0].T).toarray()[:, 0]]
-
-
-def _image_similarity(problem: Problem, pool: Sequence[Exemplar]) -> list[float]:
-    """Of the first images: minus the mean absolute difference of their thumbnails, which keep colour and layout."""
-    import numpy as np
-
-    target = _thumbnail(problem.images[0])
-    return [
-        -float(np.abs(_thumbnail(exemplar.images[0]) - target).mean()) if exemplar.images else -1.0 for exemplar in pool
-    ]
-
-
-def _thumbnail(image: Image) -> Any:
-    import numpy as np
-    from PIL.Image import Resampling
-
-    from iterreason.images import decode
-
-    small = decode(View(image)).resize((_SIDE, _SIDE), Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255
 
 
 # ------------------------------------------------------------------ reading a pool

@@ -256,6 +256,8 @@ class Policy:
     exemplars: how many of the problem's worked exemplars are shown before it, with their images where the reasoner
         sees images, else with a caption of each (multimodal in-context learning).
     exemplars_by: which ones of a pool: the `first`, `random` ones, those whose `question` or `image` is most similar.
+    exemplars_embedder: a sentence-transformers checkpoint, by folder or OWNER/NAME, that compares them by its vectors.
+        Without one TF-IDF vectors of the questions do, or thumbnails of the images.
     """
 
     description: str
@@ -266,6 +268,7 @@ class Policy:
     abstain_below: Probability = 0.0
     exemplars: Annotated[int, Field(ge=0, le=64)] = 0
     exemplars_by: Literal["first", "random", "question", "image"] = "first"
+    exemplars_embedder: str = ""
     rounds: Rounds = Rounds()
     look: Looking = Looking()
     reasoner: Reasoning = Reasoning()

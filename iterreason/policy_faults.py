@@ -139,6 +139,11 @@ def _weighing(policy: Policy) -> Iterator[str]:
 def _exemplars(policy: Policy) -> Iterator[str]:
     if policy.exemplars_by != "first" and not policy.exemplars:
         yield f"exemplars_by = '{policy.exemplars_by}' chooses none: exemplars must be at least 1"
+    if policy.exemplars_embedder and policy.exemplars_by not in ("question", "image"):
+        yield (
+            f"exemplars_embedder = '{policy.exemplars_embedder}' compares nothing:"
+            f" exemplars_by must be 'question' or 'image', not '{policy.exemplars_by}'"
+        )
     if policy.exemplars and policy.reasoner.rationale_first:
         yield "exemplars show rationale and answer in one reply; reasoner.rationale_first must be false"
 

@@ -48,6 +48,15 @@ def write_task(folder: Path, count: int = 6, *, missing: int = 0) -> Path:
     return path
 
 
+def write_pool(task: Path) -> Path:
+    """The task's own problems as worked exemplars. Gives the JSONL file."""
+    rows = map(json.loads, (task.parent / "rows.jsonl").read_text().splitlines())
+    kept = [{"image": f"images/{row['image']}", "question": row["question"], "answer": row["answer"]} for row in rows]
+    path = task.parent / "pool.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return path
+
+
 def write_models(folder: Path, *, fails: str = "", seconds: float = 0.0) -> tuple[str, str]:
     """A scripted reasoner that always says red, and an answerer that always says green; looks at `fails` fail."""
     reasoner, answerer = folder / "reasoner.jsonl", folder / "answerer.jsonl"

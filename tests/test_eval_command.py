@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from bench_case import write_models, write_task
+from bench_case import write_models, write_pool, write_task
+
+from iterreason.trace import read_traces
 
 
 @pytest.fixture
@@ -73,6 +75,24 @@ def test_the_same_command_solves_nothing_twice(here):
     iterreason(here, *EVAL, "--no-baselines")
     again = iterreason(here, *EVAL, "--no-baselines")
     assert "6 problems, 6 there already" in again.stderr
+
+
+def test_a_pool_of_exemplars_is_drawn_from_for_each_problem(here):
+    """`--exemplars`: each problem is shown as many as the policy says, never itself; the trace holds them."""
+    write_pool(here / "task/squares.toml")
+    asked = (*EVAL, "--no-baselines", "--policy", "exemplars", "--out", "out")
+    refused = iterreason(here, *asked)
+    assert refused.returncode == 2
+    assert "policy 'exemplars' shows worked exemplars; name a pool of them with --exemplars FILE" in refused.stderr
+    done = iterreason(here, *asked, "--exemplars", "task/pool.jsonl")
+    assert done.returncode == 0, done.stderr
+    traces = list(read_traces(here / "out/squares/exemplars/traces.jsonl"))
+    assert len(traces) == 6
+    for trace in traces:
+        shown = trace.problem.exemplars
+        assert len({exemplar.question for exemplar in shown}) == 4
+        assert trace.problem.question not in {exemplar.question for exemplar in shown}
+        assert trace.replay().answer == "red"
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,10 @@ def test_a_dollar_sign_is_written_twice():
         (changed(SEPARATE, prompts="problem = '$question'"), "layout 'separate' does not use prompts.problem"),
         (SEPARATE + "[[examples]]\nuser = 'a'\nassistant = 'b'", "layout 'separate' does not use examples"),
         (changed(SEPARATE, top="exemplars = 2"), "layout 'separate' does not use exemplars"),
+        (
+            changed(top="exemplars = 2\nexemplars_embedder = 'a/b'"),
+            "exemplars_by must be 'question' or 'image', not 'first'",
+        ),
         (changed(rounds="min = 3"), "rounds.min = 3 is more than rounds.max = 2"),
         (changed(top="verdict_by = 'answerer'"), "verdict_by = 'answerer' needs 'question' in look.first"),
         (policy("direct").text.replace('["answer-probability"]', '["vote"]'), "can only be one of: answer-probability"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from bench_case import rows_of, write_models, write_task
+from bench_case import rows_of, write_models, write_pool, write_task
 from PIL import Image
 from ray.cluster_utils import Cluster
 from test_runner import Told, run, wanted
@@ -28,6 +28,7 @@ from iterreason.bench.tasks.item import Item
 from iterreason.bench.tasks.loading import load_items
 from iterreason.bench.tasks.task import find_task
 from iterreason.errors import Failure, Misuse, ModelFailed
+from iterreason.exemplars import read_exemplars
 from iterreason.opening import open_models
 from iterreason.policy import find_policy
 from iterreason.trace import read_traces
@@ -91,10 +92,12 @@ def test_an_image_with_very_many_problems_is_shared_out():
 
 
 def test_a_cluster_gives_what_this_machine_gives(cluster, tmp_path):
-    """The same set of rows, equal but for the clock, missing images and several seeds included; traces replay."""
+    """The same rows, equal but for the clock, with missing images, several seeds, worked exemplars; traces replay."""
     task, models = write_task(tmp_path / "task", 12, missing=1), write_models(tmp_path)
-    here = run(wanted(task, tmp_path / "here", "evidence", "direct", seeds=2), models)
-    there = on_ray(wanted(task, tmp_path / "there", "evidence", "direct", seeds=2), models, cluster.address)
+    pool = tuple(read_exemplars(write_pool(write_task(tmp_path / "pool"))))
+    names = ("evidence", "direct", "exemplars")
+    here = run(wanted(task, tmp_path / "here", *names, seeds=2, exemplars=pool), models)
+    there = on_ray(wanted(task, tmp_path / "there", *names, seeds=2, exemplars=pool), models, cluster.address)
     for one, other in zip(here, there, strict=True):
         assert rows_of(one.folder / RESULTS) == rows_of(other.folder / RESULTS)
         assert len(other.rows) == 24
