@@ -96,5 +96,6 @@ def _moved(state: State, verdict: Verdict, found: Evidence, candidates: tuple[st
         return Weight(found.number, None, None, None)
     if reply.error or said.answer is None or verdict.candidate is None:
         return Weight(found.number, None, None, None)
-    moved = not any(state.plan.same(held, said.answer) for held in (verdict.candidate, verdict.answer or ""))
+    held = (verdict.concluded or verdict.candidate, verdict.concluded or verdict.answer or "")
+    moved = not any(state.plan.same(one, said.answer) for one in held)
     return Weight(found.number, None, said.answer, moved)

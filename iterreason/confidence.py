@@ -14,7 +14,7 @@ from iterreason.extensions import estimator_of
 from iterreason.folding import match_choice, match_letter
 from iterreason.memory import Memory, SameText
 from iterreason.prompts import by_probability
-from iterreason.records import Candidate, Verdict
+from iterreason.records import Candidate, Evidence, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +110,63 @@ def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], sa
     """
     if verdict.answer is None:
         return Estimate()
-    cited = [memory[number] for number in verdict.cites if number not in memory.withdrawn]
-    answers = [found for found in cited if found.kind == "answer"]
-    told = any(found.kind == "told" for found in cited)
-    if not answers and not told:
+    if not (cited := _answers_cited(verdict, memory)):
         return from_direct(verdict.candidate, direct, same)
-    known = [found.probability for found in answers if found.probability is not None]
-    if len(known) < len(answers):
+    sure = _all_right(cited)
+    return Estimate() if sure is None else _alone(verdict.candidate or verdict.answer, sure)
+
+
+def from_combined(
+    verdict: Verdict, memory: Memory, direct: Sequence[Candidate], same: SameText, reliability: float
+) -> Estimate:
+    """`combined`: what the answerer says when asked directly, and what the reasoner concludes, as one opinion.
+
+    The reasoner is held to be right as often as all answers are that it cites (as `cited`), times `reliability`, in
+    [0, 1): how often it concludes rightly from right answers. What an opinion leaves, it leaves open. Where the two
+    agree, less stays open than in either; where they differ, each weighs as much as the other leaves it. A verdict that
+    cites no answer is no second opinion: then as `agreement`. What a person told is above both: then as `cited`.
+    verdict: without the direct answer among its cites, which would count it twice.
+    Source: Dempster, "Upper and lower probabilities induced by a multivalued mapping", Annals of Mathematical
+    Statistics 38, 1967: his rule of combination, for sources whose errors are independent.
+    """
+    cited = _answers_cited(verdict, memory)
+    told = any(found.kind == "told" for found in cited)
+    if verdict.answer is None or not cited or told or not direct or direct[0].probability is None:
+        return from_cited(verdict, memory, direct, same)
+    if (sure := _all_right(cited)) is None:
         return Estimate()
-    sure = math.prod(known)
-    return Estimate(sure, (Candidate(verdict.candidate or verdict.answer, sure),), 1.0 - sure)
+    held, sure = verdict.candidate or verdict.answer, sure * reliability
+    said = {candidate.answer: candidate.probability or 0.0 for candidate in direct}
+    name = next((answer for answer in said if same(answer, held)), held)
+    unsaid = max(0.0, 1.0 - sum(said.values()))
+    masses = {answer: mass * (1.0 - sure) for answer, mass in said.items()}
+    masses[name] = masses.get(name, 0.0) + (said.get(name, 0.0) + unsaid) * sure
+    whole = sum(masses.values()) + unsaid * (1.0 - sure)
+    belief = by_probability(Candidate(answer, mass / whole) for answer, mass in masses.items())
+    return Estimate(_of(held, belief, same), belief, unsaid * (1.0 - sure) / whole)
+
+
+def _answers_cited(verdict: Verdict, memory: Memory) -> list[Evidence]:
+    """What it cites of what an answerer or a person answered and nobody withdrew."""
+    standing = [memory[number] for number in verdict.cites if number not in memory.withdrawn]
+    return [found for found in standing if found.kind in ("answer", "told")]
+
+
+def _all_right(answers: Sequence[Evidence]) -> float | None:
+    """How likely it is that all are right, a person's for certain; None where one has no probability."""
+    sure = 1.0
+    for found in answers:
+        if found.kind == "told":
+            continue
+        if found.probability is None:
+            return None
+        sure *= found.probability
+    return sure
+
+
+def _alone(answer: str, sure: float) -> Estimate:
+    """So much for one answer, and the rest for none."""
+    return Estimate(sure, (Candidate(answer, sure),), 1.0 - sure)
 
 
 def from_installed(name: str, verdict: Verdict, memory: Memory) -> Estimate:
@@ -127,13 +174,11 @@ def from_installed(name: str, verdict: Verdict, memory: Memory) -> Estimate:
     if verdict.answer is None:
         return Estimate()
     sure = estimator_of(name)(verdict, memory)
-    return Estimate() if sure is None else Estimate(sure, (Candidate(verdict.answer, sure),), 1.0 - sure)
+    return Estimate() if sure is None else _alone(verdict.answer, sure)
 
 
 def from_stated(verdict: Verdict) -> Estimate:
     """`stated`: what the model claims of itself; the weakest of all, never a shipped default."""
     if verdict.answer is None or verdict.stated is None:
         return Estimate()
-    return Estimate(
-        verdict.stated, (Candidate(verdict.candidate or verdict.answer, verdict.stated),), 1.0 - verdict.stated
-    )
+    return _alone(verdict.candidate or verdict.answer, verdict.stated)

@@ -9,6 +9,7 @@ from iterreason.calls import Call, Prompt, Reply, Sampling
 from iterreason.confidence import (
     Estimate,
     from_cited,
+    from_combined,
     from_direct,
     from_installed,
     from_scores,
@@ -81,7 +82,25 @@ def estimated(state: State, verdict: Verdict) -> Steps[Verdict]:
         estimate = from_readout(state, verdict.candidate, candidates, reply)
     else:
         estimate = _from_what_is_known(state, verdict)
-    return replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
+    verdict = replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
+    return _outweighed(state, verdict) if state.plan.confidence == "combined" else verdict
+
+
+def _outweighed(state: State, verdict: Verdict) -> Verdict:
+    """The verdict for the most probable candidate, where that is not what the reasoner concluded."""
+    best = verdict.belief[0] if verdict.belief else None
+    if verdict.answer is None or best is None or state.plan.same(best.answer, verdict.candidate or verdict.answer):
+        return verdict
+    why = f"asked directly, the answerer says {best.answer!r}, which outweighs {verdict.answer!r}"
+    return replace(
+        verdict,
+        answer=best.answer,
+        confidence=best.probability,
+        cites=tuple(said.number for said in state.directs if state.plan.same(said.candidates[0].answer, best.answer)),
+        rationale=f"{why}: {verdict.rationale}" if verdict.rationale else why,
+        same_as=None,
+        concluded=verdict.answer,
+    )
 
 
 def _candidates(state: State, verdict: Verdict) -> tuple[str, ...]:
@@ -97,6 +116,9 @@ def _from_what_is_known(state: State, verdict: Verdict) -> Estimate:
         return from_direct(verdict.candidate, state.direct, plan.same)
     if plan.confidence == "cited":
         return from_cited(verdict, state.memory, state.direct, plan.same)
+    if plan.confidence == "combined":
+        own = replace(verdict, cites=tuple(number for number in verdict.cites if not state.is_direct(number)))
+        return from_combined(own, state.memory, state.direct, plan.same, plan.policy.belief.reliability)
     if plan.confidence not in ESTIMATORS:
         return from_installed(plan.confidence, verdict, state.memory)
     return Estimate()

@@ -188,6 +188,6 @@ def _can(
         return True
     if estimator in DIRECT_ESTIMATORS:
         return policy.look.samples > 1 or any(a.logprobs or a.scores for a in answerers)
-    if estimator == "cited":
+    if estimator in ("cited", "combined"):
         return reasoner is not None and any(a.logprobs for a in answerers)
     return reasoner is not None and (reasoner.scores if estimator == "choice-logprob" else reasoner.chats)

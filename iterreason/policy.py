@@ -22,7 +22,17 @@ from iterreason.calibration.rule import Calibrated
 from iterreason.errors import BadPolicy, UnknownPolicy, unknown
 from iterreason.policy_weighing import Believing, Contradicting, Worth
 
-ESTIMATORS = ("answer-probability", "choice-logprob", "cited", "vote", "agreement", "stated", "entailment", "majority")
+ESTIMATORS = (
+    "answer-probability",
+    "choice-logprob",
+    "cited",
+    "combined",
+    "vote",
+    "agreement",
+    "stated",
+    "entailment",
+    "majority",
+)
 Estimator = str  # one of these, or an installed one; see extensions.py
 Probability = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(extra="forbid", frozen=True)

@@ -12,6 +12,7 @@ from operator import attrgetter
 from iterreason.errors import unknown
 from iterreason.extensions import GROUPS, installed
 from iterreason.policy import DIRECT_ESTIMATORS, ESTIMATORS, SEPARATE_PROMPTS, Entailment, Policy, Stop
+from iterreason.policy_weighing import Believing
 
 
 def faults_of(policy: Policy) -> list[str]:
@@ -132,6 +133,8 @@ def _weighing(policy: Policy) -> Iterator[str]:
         yield "ask.keep = 'worth' needs layout 'append' and a reasoner that asks from round to round"
     if ask.keep == "worth" and ask.propose < policy.rounds.questions:
         yield f"ask.propose = {ask.propose} is less than rounds.questions = {policy.rounds.questions}"
+    if policy.belief.reliability != Believing().reliability and "combined" not in policy.confidence:
+        yield "belief.reliability is for the estimator 'combined'; name it in confidence, or leave it out"
     if policy.belief.same == "reasoner" and (policy.layout == "separate" or policy.verdict_by == "answerer"):
         yield "belief.same = 'reasoner' needs layout 'append': its read-out is a branch of the conversation"
 

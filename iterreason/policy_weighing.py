@@ -14,13 +14,15 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 @checked_dataclass(config=_STRICT, kw_only=True)
 class Believing:
-    """Which answers are one candidate.
+    """Which answers are one candidate, and how much the reasoner's is worth.
 
     same: `folded`, those that are the same text after folding; `reasoner`, also those that a read-out of the reasoner
         holds to mean the same (one read-out for each earlier candidate, at most four a round; open questions only).
+    reliability: how often the reasoner concludes rightly from right answers, in [0, 1); for the estimator `combined`.
     """
 
     same: Literal["folded", "reasoner"] = "folded"
+    reliability: Annotated[float, Field(ge=0, lt=1)] = 0.9
 
 
 @checked_dataclass(config=_STRICT, kw_only=True)

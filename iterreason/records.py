@@ -228,6 +228,7 @@ class Verdict:
     confidence: the policy's number for `answer`, in [0, 1]; None where nothing could be estimated.
     same_as: the earlier answer that the reasoner holds to mean the same as `answer`; None where there is none.
     dropped: the questions that it proposed and that were not worth their cost.
+    concluded: what the reasoner itself concluded, where the answerer's own answer outweighs it (`combined`); else None.
     """
 
     answer: str | None
@@ -241,6 +242,7 @@ class Verdict:
     confidence: float | None = None
     same_as: str | None = None
     dropped: tuple[Question, ...] = ()
+    concluded: str | None = None
 
     @property
     def candidate(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from written import ABLE, Script, said, scored, verdict
 from written import policy as shipped_policy
@@ -100,6 +101,38 @@ def test_an_episode_with_checks_replays_exactly():
     running = episode(OPEN, fitted)
     result = script.record(running, recorder)
     assert parse_episode(recorder.line(result), Path("x")).replay() == result
+
+
+# ------------------------------------------------------------------ two opinions
+
+
+def combining(direct: float) -> Result:
+    """An episode in which the answerer says yes, this surely, and the reasoner concludes from an answer of 0.6."""
+    asked = written_problem()
+    looks = {asked.question: ("yes", direct), "how many?": ("3", 0.6)}
+    script = Script(
+        [verdict("yes", "how many?"), verdict("no", cites=[2, 3], rationale="There are 3.")],
+        look=lambda question: said(*looks.get(question, ("a scene", 0.5))),
+    )
+    return play(script, plan("", "combined"), asked)
+
+
+def test_the_more_probable_answer_is_the_verdicts():
+    """A sure direct answer outweighs the reasoner's; the verdict says so, and cites what it now rests on."""
+    result = combining(0.95)
+    last = result.rounds[-1].verdict
+    assert (result.answer, last.concluded, last.cites) == ("yes", "no", (2,))
+    assert last.rationale == "asked directly, the answerer says 'yes', which outweighs 'no': There are 3."
+    assert result.confidence == last.belief[0].probability == pytest.approx(0.95 * 0.46 / (0.95 * 0.46 + 0.05))
+
+
+def test_an_unsure_direct_answer_does_not_outweigh_the_reasoners():
+    """The verdict is the reasoner's; that it cites the direct answer too does not count it twice."""
+    result = combining(0.4)
+    last = result.rounds[-1].verdict
+    assert (last.answer, last.concluded, last.cites) == ("no", None, (2, 3))
+    sure = 0.9 * 0.6
+    assert result.confidence == pytest.approx(0.6 * sure / (0.6 * sure + 0.4 * (1 - sure) + 0.6 * (1 - sure)))
 
 
 # ------------------------------------------------------------------ over rounds

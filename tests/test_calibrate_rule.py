@@ -238,7 +238,7 @@ def test_a_rule_of_other_models_is_refused(rule: Path):
     with pytest.raises(BadPolicy, match="calibrated with the models written, written; here it is other, written"):
         resolve(calibrated(rule), replace(ABLE, model="other"), [ABLE])
     unscored = replace(ABLE, scores=False)
-    with pytest.raises(BadPolicy, match="the estimator choice-logprob; here it is cited"):
+    with pytest.raises(BadPolicy, match="the estimator choice-logprob; here it is combined"):
         resolve(calibrated(rule), unscored, [ABLE])
 
 

@@ -185,8 +185,8 @@ def test_a_piped_question_is_answered(folder):
     """`echo question | iterreason chat IMAGE` prints the rounds and the answer, and no escape."""
     said = piped(folder, "Are there red circles?\n", "scene.png")
     assert "  ? how many red circles?\n  [3] how many red circles? → 2   ██████████▊  0.90\n" in said
-    assert "      yes  ██████████▊  0.90  ▲ 0.20\nbelief, by round" in said
-    assert "  outside these    0.30   0.10\nanswer: yes  confidence 0.90 (cited)\nstopped: confident" in said
+    assert "      yes  ███████████▍ 0.94  ▲ 0.24\nbelief, by round" in said
+    assert "  outside these    0.30   0.06\nanswer: yes  confidence 0.94 (combined)\nstopped: confident" in said
 
 
 def test_a_follow_up_asks_only_what_is_new(folder):
@@ -249,7 +249,7 @@ def test_a_killed_question_is_taken_up(folder):
     file.write_bytes(b"".join(lines[:-3]) + b'{"calls": [')
     said = piped(folder, "", "--resume")
     assert "going on with: Are there red circles?" in said
-    assert "answer: yes  confidence 0.90" in said
+    assert "answer: yes  confidence 0.94" in said
     (trace,) = read_traces(file)
     assert trace.finished
 

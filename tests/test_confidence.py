@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iterreason.calls import Reply, Sample
-from iterreason.confidence import Estimate, from_cited, from_direct, from_scores, from_stated, from_votes
+from iterreason.confidence import (
+    Estimate,
+    from_cited,
+    from_combined,
+    from_direct,
+    from_scores,
+    from_stated,
+    from_votes,
+)
 from iterreason.folding import same_text
 from iterreason.memory import EMPTY, Memory
 from iterreason.records import Candidate, Evidence, Retraction, Verdict
@@ -202,6 +210,50 @@ def test_cited_heeds_a_veto_a_person_and_a_missing_probability():
     assert from_cited(Verdict("5", cites=(1, 2)), vetoed, (), same_text).confidence == pytest.approx(0.8)
     assert from_cited(Verdict("2", cites=(3,)), memory, (), same_text).confidence == 1.0
     assert from_cited(Verdict("2", cites=(2, 4)), memory, (), same_text).confidence is None
+
+
+def test_two_opinions_that_agree_are_surer_than_either():
+    """Dempster's rule by hand: 0.6 direct and 0.9 x 0.8 concluded leave 0.4 x 0.28 open, for any other answer."""
+    memory = remembered(("answer", "3", 0.8))
+    found = from_combined(Verdict("car", cites=(1,)), memory, (Candidate("a car", 0.6),), same_text, 0.9)
+    assert found.confidence == pytest.approx(1 - 0.4 * 0.28)
+    assert found.outside == pytest.approx(0.4 * 0.28)
+
+
+def test_of_two_opinions_that_differ_each_weighs_what_the_other_leaves_it():
+    """Direct yes 0.7, no 0.3; concluded no by answers right with 0.8, at 0.9: no weighs 0.3, yes 0.7 x 0.28."""
+    memory, direct = remembered(("answer", "3", 0.8)), (Candidate("yes", 0.7), Candidate("no", 0.3))
+    found = from_combined(Verdict("no", cites=(1,)), memory, direct, same_text, 0.9)
+    assert found.confidence == pytest.approx(0.3 / (0.3 + 0.7 * 0.28))
+    assert found.belief[0].answer == "no"
+    doubted = from_combined(Verdict("no", cites=(1,)), memory, direct, same_text, 0.5)
+    assert doubted.belief[0] == Candidate("yes", pytest.approx(0.7 * 0.6 / (0.3 + 0.7 * 0.6)))
+    assert doubted.confidence == pytest.approx(0.3 / (0.3 + 0.7 * 0.6))
+
+
+def test_opinions_about_what_nobody_can_tell_stay_low():
+    """A flagged photograph: 0.2 direct and 0.1 cited do not add up to an answer; most stays open."""
+    memory = remembered(("answer", "3", 0.1))
+    found = from_combined(Verdict("yes", cites=(1,)), memory, (Candidate("yes", 0.2),), same_text, 0.9)
+    assert found.confidence < 0.3
+    assert found.outside > 0.7
+
+
+def test_without_a_second_opinion_combined_is_the_one_that_there_is():
+    """Citing no answer: the direct one. No direct answer: what is cited, in full. A gap in what is cited: unknown."""
+    memory = remembered(("answer", "3", 0.8), ("answer", "4", None))
+    direct = (Candidate("yes", 0.7), Candidate("no", 0.3))
+    assert from_combined(Verdict("no"), memory, direct, same_text, 0.9).confidence == pytest.approx(0.3)
+    assert from_combined(Verdict("no", cites=(1,)), memory, (), same_text, 0.9).confidence == pytest.approx(0.8)
+    assert from_combined(Verdict("no", cites=(1, 2)), memory, direct, same_text, 0.9) == Estimate()
+    assert from_combined(Verdict(None, cites=(1,)), memory, direct, same_text, 0.9) == Estimate()
+
+
+def test_no_direct_answer_outweighs_a_persons_word():
+    """What a person told is certain, however sure the answerer was of the contrary."""
+    memory = remembered(("told", "there are none", None))
+    sure = (Candidate("yes", 0.99), Candidate("no", 0.01))
+    assert from_combined(Verdict("no", cites=(1,)), memory, sure, same_text, 0.9).belief == (Candidate("no", 1.0),)
 
 
 def test_a_verdict_that_cites_nothing_rests_on_the_direct_answer():

@@ -19,7 +19,7 @@ from iterreason.trace import EpisodeRecorder, read_trace
 DOCS = Path(__file__).parent.parent / "docs" / "policies.md"
 MINE = (
     find_policy("evidence")
-    .text.replace('["choice-logprob", "cited", "vote"]', '["shortest", "vote"]')
+    .text.replace('["choice-logprob", "combined", "vote"]', '["shortest", "vote"]')
     .replace("[[stop]]\ndry = true", '[[stop]]\nrule = "settled"')
 )
 

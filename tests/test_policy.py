@@ -222,6 +222,7 @@ def test_a_dollar_sign_is_written_twice():
             changed(top="exemplars = 2\nexemplars_embedder = 'a/b'"),
             "exemplars_by must be 'question' or 'image', not 'first'",
         ),
+        (changed(SMALL + "[belief]\nreliability = 0.8"), "belief.reliability is for the estimator 'combined'"),
         (changed(rounds="min = 3"), "rounds.min = 3 is more than rounds.max = 2"),
         (changed(top="verdict_by = 'answerer'"), "verdict_by = 'answerer' needs 'question' in look.first"),
         (policy("direct").text.replace('["answer-probability"]', '["vote"]'), "can only be one of: answer-probability"),
