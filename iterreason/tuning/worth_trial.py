@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=200, metavar="N", help="problems (default: 200)")
     parser.add_argument("--cost", type=float, action="append", metavar="C", help="default: 0.02, 0.05, 0.1")
     options = parser.parse_args(arguments)
-    looker = answerer()
+    looker = answerer(doubts_words=False)  # as the teacher was taught with
     pairs = list(with_lessons(find_task("scenes"), options.split))[: options.limit]
     problems = [(problem_of(lesson, item.problem().images[0], item.id), lesson) for item, lesson in pairs]
     groups = [item.group for item, _ in pairs]

@@ -43,9 +43,10 @@ class _Unscored:
         await self._model.close()
 
 
-def answerer() -> Model:
+def answerer(*, doubts_words: bool = True) -> Model:
     """The BLIP model trained on drawn scenes that lies beside this file; it warns of images that look otherwise.
 
+    doubts_words: whether an answer to a question in words that it was never taught counts as a guess more often.
     Raises MissingExtra where packages are not installed.
     """
     require_local()
@@ -55,4 +56,4 @@ def answerer() -> Model:
         opened = load(str(folder), "answerer", name="embedded/blip-vqa-scenes")
         from iterreason.models.embedded.bounded import bounded
 
-        return bounded(opened, folder)
+        return bounded(opened, folder, doubts_words=doubts_words)

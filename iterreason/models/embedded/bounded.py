@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +15,44 @@ from iterreason.calls import Call, Reply
 from iterreason.errors import ModelFailed
 from iterreason.models import Model
 from iterreason.models.embedded.limits import Limits, doubted, familiar, log
+from iterreason.models.embedded.wording import Wording, guessing
 from iterreason.models.hf.blip import BlipAnswerer
 from iterreason.models.hf.looker import view_key
 
+T = TypeVar("T")
 
-def bounded(opened: Model, folder: Path) -> BoundedAnswerer:
-    """Return the opened answerer with the limits that lie beside its weights.
+
+def bounded(opened: Model, folder: Path, *, doubts_words: bool = True) -> BoundedAnswerer:
+    """Return the opened answerer with the limits, and the wording, that lie beside its weights.
 
     Raises ModelFailed where they are missing or broken.
     """
     assert isinstance(opened, BlipAnswerer), "the embedded answerer is a BLIP model"
+    limits = _beside(folder, "limits", Limits.load)
+    wording = _beside(folder, "wording", Wording.load) if doubts_words else None
+    name = f"{opened._name}+{wording.hash}" if wording else opened._name
+    return BoundedAnswerer(opened._model, opened._tokenizer, opened._images, name, limits, wording)
+
+
+def _beside(folder: Path, what: str, load: Callable[[Path], T]) -> T:
     try:
-        limits = Limits.load(folder / "limits.json")
+        return load(folder / f"{what}.json")
     except (OSError, ValueError, KeyError) as error:
-        raise ModelFailed(f"{folder}/limits.json: {error}; run: python -m iterreason.tuning.fit_limits") from error
-    return BoundedAnswerer(opened._model, opened._tokenizer, opened._images, opened._name, limits)
+        raise ModelFailed(f"{folder}/{what}.json: {error}; run: python -m iterreason.tuning.fit_{what}") from error
 
 
 class BoundedAnswerer(BlipAnswerer):
     """A BLIP answerer that knows what it was trained on.
 
-    An image that is flagged gives one warning, and answers whose probability is below one half.
+    An image that is flagged gives one warning, and answers whose probability is below one half. A question in words
+    that it was not taught has probabilities that allow for not having been understood.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, images: Any, name: str, limits: Limits) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, images: Any, name: str, limits: Limits, wording: Wording | None
+    ) -> None:
         super().__init__(model, tokenizer, images, name)
-        self._limits = limits
+        self._limits, self._wording = limits, wording
         self._familiar: dict[str, float] = {}
         self._mean, self._std = (torch.tensor(v).view(3, 1, 1) for v in (images.image_mean, images.image_std))
 
@@ -65,6 +77,13 @@ class BoundedAnswerer(BlipAnswerer):
         return back.permute(1, 2, 0).to(torch.uint8).numpy()
 
     def _answer(self, calls: Sequence[Call], seen: Sequence[Tensor]) -> list[Reply]:
-        replies = super()._answer(calls, seen)
-        shares = [self._familiar[view_key(call)] for call in calls]
-        return [doubted(reply, share) if share < 1 else reply for reply, share in zip(replies, shares, strict=True)]
+        return [self._weighed(call, reply) for call, reply in zip(calls, super()._answer(calls, seen), strict=True)]
+
+    def _weighed(self, call: Call, reply: Reply) -> Reply:
+        """The reply with probabilities that heed what image and question are to it."""
+        assert call.look is not None, "what is no look is sorted out before"
+        understood = self._wording.share(call.look.question) if self._wording else 1.0
+        seen = self._familiar[view_key(call)]
+        if seen < 1:
+            return doubted(reply, seen * understood)
+        return guessing(reply, understood) if understood < 1 else reply
