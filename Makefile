@@ -119,7 +119,7 @@ bench-gpu: install ## the same on servers of a CUDA machine, started by `iterrea
 train-answerer: install ## train the embedded answerer anew (75 minutes on one core); ARGS=--resume goes on
 	$(RUN) -m iterreason.tuning.train_answerer $(ARGS)
 
-# 4,000 episodes in about ten minutes, then 300 steps of eight; what ships is of an earlier recipe (docs/embedded.md).
+# 4,000 episodes in about ten minutes, then 300 steps of eight episodes; what ships was made by this.
 REASONER := runs/reasoner
 $(REASONER)/data/manifest.json: | install
 	$(RUN) -m iterreason.tuning.teach --out $(REASONER)/data
