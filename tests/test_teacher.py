@@ -211,5 +211,8 @@ def test_the_report_counts_problems_that_all_runs_have():
     assert any(line.startswith("- all: `evidence` less `direct` +0.333 (") for line in said)
     assert "- a problem took 2.00 generations, 0.00 re-asks, 3.00 looks on average" in said
     assert any(line.startswith("- 1 abstained; with best guesses counted 1.000 (") for line in said)
+    assert any(line.startswith("- all, best guesses counted: `evidence` less `direct` +0.667 (") for line in said)
     with pytest.raises(BadRun, match="no run of scenes under 'evidence'"):
         list(report(runs[1:]))
+    with pytest.raises(BadRun, match="no problem that all of these have: evidence, direct"):
+        list(report([runs[0], replace(runs[1], rows=())]))

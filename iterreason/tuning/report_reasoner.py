@@ -1,7 +1,8 @@
 """What runs of `scenes` came to, kind by kind: `python -m iterreason.tuning.report_reasoner RUNS`.
 
-RUNS holds the runs that `iterreason eval scenes` makes, under `evidence` and what it is compared with. Only problems
-that all of them have are counted, an abstention or an error as not right. Prints Markdown.
+RUNS holds the runs that `iterreason eval scenes` makes, under `evidence` and what it is compared with; those of all
+rounds are left out. Only problems that all runs have are counted, an abstention or an error as not right; at the end
+best guesses are counted too. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from iterreason.bench import stats
@@ -43,10 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(runs: Sequence[Run]) -> Iterator[str]:
-    """The lines of the report. Runs of other tasks are left out; raises BadRun where none is of `evidence`."""
-    rows = _shared({run.policy: run.rows for run in runs if run.task == "scenes"})
+    """The lines of the report. Raises BadRun where no run is of `scenes` and `evidence`, or runs share no problem."""
+    rows = _shared({run.policy: run.rows for run in runs if run.task == "scenes" and not _all_rounds(run)})
+    shown = ", ".join(str(run.folder) for run in runs)
     if MEASURED not in rows:
-        raise BadRun(f"no run of scenes under '{MEASURED}' among {', '.join(str(run.folder) for run in runs)}")
+        raise BadRun(f"no run of scenes under '{MEASURED}' among {shown}")
+    if not rows[MEASURED]:
+        raise BadRun(f"no problem that all of these have: {shown}")
     names = [MEASURED, *(name for name in rows if name != MEASURED)]
     yield _line("", *(f"`{name}`" for name in names), "n")
     yield _line(*["---"] * (len(names) + 2))
@@ -59,7 +64,14 @@ def report(runs: Sequence[Run]) -> Iterator[str]:
     for name in names[1:]:
         for title, belongs in _GROUPS:
             yield _difference(title, name, *([row for row in rows[n] if belongs(row)] for n in (name, MEASURED)))
+    for name in names[1:]:
+        guessed = [[_with_guess(row) for row in rows[n]] for n in (name, MEASURED)]
+        yield _difference("all, best guesses counted", name, *guessed)
     yield from _costs(rows[MEASURED])
+
+
+def _all_rounds(run: Run) -> bool:
+    return any(row.all_rounds for row in run.rows)
 
 
 def _of_kind(kind: str) -> Callable[[Row], bool]:
@@ -97,14 +109,17 @@ def _costs(rows: Sequence[Row]) -> Iterator[str]:
     unreadable = sum(row.usage.reasks > 0 for row in rows)
     yield f"- {unreadable} of {n} had a reply that could not be read and was asked for again"
     yield f"- {len(errors)} of {n} ended in an error"
-    guessed = sum(row.score == 1 or (row.score is None and _guessed(row)) for row in rows)
+    guessed = sum(_with_guess(row).score == 1 for row in rows)
     abstained = sum(row.outcome == "abstained" for row in rows)
     low, high = wilson(guessed, n)
     yield f"- {abstained} abstained; with best guesses counted {guessed / n:.3f} ({low:.3f}–{high:.3f}) are right"
 
 
-def _guessed(row: Row) -> bool:
-    return row.best_guess is not None and any(same_text(row.best_guess, gold) for gold in row.gold)
+def _with_guess(row: Row) -> Row:
+    """An abstention with the score of what it would have answered."""
+    if row.score is not None or row.best_guess is None:
+        return row
+    return replace(row, score=float(any(same_text(row.best_guess, gold) for gold in row.gold)))
 
 
 def _line(*cells: str) -> str:
