@@ -83,20 +83,26 @@ def estimated(state: State, verdict: Verdict) -> Steps[Verdict]:
     else:
         estimate = _from_what_is_known(state, verdict)
     verdict = replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
-    return _outweighed(state, verdict) if state.plan.confidence == "combined" else verdict
+    return _weighed_against_direct(state, verdict) if state.plan.confidence == "combined" else verdict
 
 
-def _outweighed(state: State, verdict: Verdict) -> Verdict:
-    """The verdict for the most probable candidate, where that is not what the reasoner concluded."""
-    best = verdict.belief[0] if verdict.belief else None
-    if verdict.answer is None or best is None or state.plan.same(best.answer, verdict.candidate or verdict.answer):
+def _weighed_against_direct(state: State, verdict: Verdict) -> Verdict:
+    """The verdict for the most probable candidate, which may not be what the reasoner concluded.
+
+    It also cites the direct answers that speak for it; those alone, where they outweigh the reasoner.
+    """
+    if verdict.answer is None or not verdict.belief or any(state.memory[n].kind == "told" for n in verdict.cites):
         return verdict
+    same, best = state.plan.same, verdict.belief[0]
+    spoke = [said.number for said in state.directs if same(said.candidates[0].answer, best.answer)]
+    if same(best.answer, verdict.candidate or verdict.answer):
+        return replace(verdict, cites=tuple(sorted({*verdict.cites, *spoke})))
     why = f"asked directly, the answerer says {best.answer!r}, which outweighs {verdict.answer!r}"
     return replace(
         verdict,
         answer=best.answer,
         confidence=best.probability,
-        cites=tuple(said.number for said in state.directs if state.plan.same(said.candidates[0].answer, best.answer)),
+        cites=tuple(spoke),
         rationale=f"{why}: {verdict.rationale}" if verdict.rationale else why,
         same_as=None,
         concluded=verdict.answer,

@@ -203,12 +203,12 @@ def _conclude(state: State) -> Steps[Verdict]:
         state.samples += (verdict,)
         return leading(state.samples, state.plan.same)
     try:
-        verdict = yield from recognised(state, verdict)
-        verdict = yield from estimated(state, verdict)
+        concluded = yield from recognised(state, verdict)
+        verdict = yield from estimated(state, concluded)
     except Ended:
         state.close(verdict, estimated=False)
         raise
-    settle_by_verdict(state, verdict)
+    settle_by_verdict(state, concluded)
     return weighed(state, verdict)
 
 

@@ -126,6 +126,16 @@ def test_the_more_probable_answer_is_the_verdicts():
     assert result.confidence == last.belief[0].probability == pytest.approx(0.95 * 0.46 / (0.95 * 0.46 + 0.05))
 
 
+def test_where_both_agree_the_verdict_cites_both():
+    """What the confidence comes from can be followed: the direct answer stands among the cites."""
+    script = Script(
+        [verdict("yes", "how many?"), verdict("yes", cites=[3])],
+        look=lambda question: said("3" if question == "how many?" else "yes", 0.6),
+    )
+    last = play(script, plan("", "combined"), written_problem()).rounds[-1].verdict
+    assert (last.answer, last.cites, last.concluded) == ("yes", (2, 3), None)
+
+
 def test_an_unsure_direct_answer_does_not_outweigh_the_reasoners():
     """The verdict is the reasoner's; that it cites the direct answer too does not count it twice."""
     result = combining(0.4)
