@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iterreason import prompts
 from iterreason.calls import Call, Reply, Sampling
-from iterreason.estimating import READ_OUT, from_readout, readout_call
+from iterreason.estimating import READ_OUT, from_readout, judged_without, readout_call
 from iterreason.records import Attribution, Evidence, Retraction, Usage, Verdict, Weight
 from iterreason.replies import Unreadable, read_verdict, verdict_schema
 from iterreason.state import Ended, State, Steps
@@ -96,6 +96,8 @@ def _moved(state: State, verdict: Verdict, found: Evidence, candidates: tuple[st
         return Weight(found.number, None, None, None)
     if reply.error or said.answer is None or verdict.candidate is None:
         return Weight(found.number, None, None, None)
-    held = (verdict.concluded or verdict.candidate, verdict.concluded or verdict.answer or "")
-    moved = not any(state.plan.same(one, said.answer) for one in held)
-    return Weight(found.number, None, said.answer, moved)
+    if state.plan.confidence == "combined":
+        said = judged_without(state, said, found.number)
+    answer = said.answer or ""
+    moved = not any(state.plan.same(held, answer) for held in (verdict.candidate, verdict.answer or ""))
+    return Weight(found.number, None, answer, moved)

@@ -14,7 +14,7 @@ from iterreason.extensions import estimator_of
 from iterreason.folding import match_choice, match_letter
 from iterreason.memory import Memory, SameText
 from iterreason.prompts import by_probability
-from iterreason.records import Candidate, Evidence, Verdict
+from iterreason.records import Candidate, Evidence, EvidenceKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def from_cited(verdict: Verdict, memory: Memory, direct: Sequence[Candidate], sa
     """
     if verdict.answer is None:
         return Estimate()
-    if not (cited := _answers_cited(verdict, memory)):
+    if not (cited := _cited(verdict, memory, "answer", "told")):
         return from_direct(verdict.candidate, direct, same)
     sure = _all_right(cited)
     return Estimate() if sure is None else _alone(verdict.candidate or verdict.answer, sure)
@@ -121,19 +121,19 @@ def from_combined(
 ) -> Estimate:
     """`combined`: what the answerer says when asked directly, and what the reasoner concludes, as one opinion.
 
-    The reasoner is held to be right as often as all answers are that it cites (as `cited`), times `reliability`, in
-    [0, 1): how often it concludes rightly from right answers. What an opinion leaves, it leaves open. Where the two
-    agree, less stays open than in either; where they differ, each weighs as much as the other leaves it. A verdict that
-    cites no answer is no second opinion: then as `agreement`. What a person told is above both: then as `cited`.
+    The reasoner is held to be right as often as everything is that it cites (answers, and what tools found), times
+    `reliability`, in [0, 1): how often it concludes rightly from what is right. What an opinion leaves, it leaves open.
+    Where the two agree, less stays open than in either; where they differ, each weighs as much as the other leaves it.
+    A verdict that cites nothing of this is no second opinion. What a person told is above both: then as `cited`.
     verdict: without the direct answer among its cites, which would count it twice.
     Source: Dempster, "Upper and lower probabilities induced by a multivalued mapping", Annals of Mathematical
     Statistics 38, 1967: his rule of combination, for sources whose errors are independent.
     """
-    cited = _answers_cited(verdict, memory)
+    cited = _cited(verdict, memory, "answer", "told", "found")
     told = any(found.kind == "told" for found in cited)
-    if verdict.answer is None or not cited or told or not direct or direct[0].probability is None:
+    if verdict.answer is None or told or not direct or direct[0].probability is None:
         return from_cited(verdict, memory, direct, same)
-    if (sure := _all_right(cited)) is None:
+    if (sure := _all_right(cited) if cited else 0.0) is None:
         return Estimate()
     held, sure = verdict.candidate or verdict.answer, sure * reliability
     said = {candidate.answer: candidate.probability or 0.0 for candidate in direct}
@@ -146,10 +146,10 @@ def from_combined(
     return Estimate(_of(held, belief, same), belief, unsaid * (1.0 - sure) / whole)
 
 
-def _answers_cited(verdict: Verdict, memory: Memory) -> list[Evidence]:
-    """What it cites of what an answerer or a person answered and nobody withdrew."""
+def _cited(verdict: Verdict, memory: Memory, *kinds: EvidenceKind) -> list[Evidence]:
+    """The evidence of these kinds that it cites and nobody withdrew."""
     standing = [memory[number] for number in verdict.cites if number not in memory.withdrawn]
-    return [found for found in standing if found.kind in ("answer", "told")]
+    return [found for found in standing if found.kind in kinds]
 
 
 def _all_right(answers: Sequence[Evidence]) -> float | None:

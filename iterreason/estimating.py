@@ -41,7 +41,8 @@ def recognised(state: State, verdict: Verdict) -> Steps[Verdict]:
     for earlier in state.verdicts:
         if earlier.answer is not None and state.plan.same(earlier.answer, verdict.answer):
             return replace(verdict, same_as=earlier.same_as)
-    known = [c.answer for c in state.direct] + [v.candidate for v in state.verdicts if v.candidate is not None]
+    held = [answer for v in state.verdicts for answer in (v.candidate, v.concluded) if answer is not None]
+    known = [*(candidate.answer for candidate in state.direct), *held]
     if any(state.plan.same(verdict.answer, answer) for answer in known):
         return verdict
     for answer in list(dict.fromkeys(reversed(known)))[:MAX_COMPARED]:
@@ -82,6 +83,21 @@ def estimated(state: State, verdict: Verdict) -> Steps[Verdict]:
         estimate = from_readout(state, verdict.candidate, candidates, reply)
     else:
         estimate = _from_what_is_known(state, verdict)
+    return _with(state, verdict, estimate)
+
+
+def judged_without(state: State, verdict: Verdict, number: int) -> Verdict:
+    """What `combined` makes of a verdict that was drawn with this piece of evidence withdrawn; no call."""
+    before = state.directs
+    state.directs = tuple(said for said in before if said.number != number)
+    try:
+        verdict = replace(verdict, cites=tuple(cited for cited in verdict.cites if cited != number))
+        return _with(state, verdict, _from_what_is_known(state, verdict))
+    finally:
+        state.directs = before
+
+
+def _with(state: State, verdict: Verdict, estimate: Estimate) -> Verdict:
     verdict = replace(verdict, confidence=estimate.confidence, belief=estimate.belief, outside=estimate.outside)
     return _weighed_against_direct(state, verdict) if state.plan.confidence == "combined" else verdict
 
@@ -91,18 +107,20 @@ def _weighed_against_direct(state: State, verdict: Verdict) -> Verdict:
 
     It also cites the direct answers that speak for it; those alone, where they outweigh the reasoner.
     """
-    if verdict.answer is None or not verdict.belief or any(state.memory[n].kind == "told" for n in verdict.cites):
+    told = [n for n in verdict.cites if n not in state.memory.withdrawn and state.memory[n].kind == "told"]
+    if verdict.answer is None or verdict.confidence is None or told or not verdict.belief or not state.directs:
         return verdict
     same, best = state.plan.same, verdict.belief[0]
     spoke = [said.number for said in state.directs if same(said.candidates[0].answer, best.answer)]
-    if same(best.answer, verdict.candidate or verdict.answer):
+    if same(best.answer, verdict.candidate or verdict.answer) or (best.probability or 0.0) <= verdict.confidence:
         return replace(verdict, cites=tuple(sorted({*verdict.cites, *spoke})))
-    why = f"asked directly, the answerer says {best.answer!r}, which outweighs {verdict.answer!r}"
+    who = "the answerer says" if spoke else "the answerers together say"
+    why = f"asked directly, {who} {best.answer!r}, which outweighs {verdict.answer!r}"
     return replace(
         verdict,
         answer=best.answer,
         confidence=best.probability,
-        cites=tuple(spoke),
+        cites=tuple(spoke or [said.number for said in state.directs]),
         rationale=f"{why}: {verdict.rationale}" if verdict.rationale else why,
         same_as=None,
         concluded=verdict.answer,

@@ -18,7 +18,7 @@ description = "{name}: say in a line what it does"
 source = "own"                          # a paper, or where else it comes from
 
 # How sure the verdict is: the first of these that the models can give. Also: agreement, stated, entailment, …
-confidence = ["choice-logprob", "cited", "vote"]
+confidence = ["choice-logprob", "combined", "vote"]
 abstain_below = 0.5                     # an answer less sure than this is not given; 0 gives every answer
 
 [rounds]

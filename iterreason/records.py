@@ -354,7 +354,7 @@ class Result:
 
     @property
     def best_guess(self) -> str | None:
-        """The last answer that the reasoner held, also when the policy abstains from giving it."""
+        """The last verdict's answer that there was, also when the policy abstains from giving it."""
         answers = [r.verdict.answer for r in self.rounds if r.verdict.answer is not None]
         return answers[-1] if answers else None
 

@@ -7,7 +7,6 @@ that a sentence-transformers checkpoint gives, CLIP and its like for images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 _SIDE = 16  # of the thumbnails that images are compared by, in pixels
 _loading = Lock()
+_loaded: dict[str, _Embedder | IterReasonError] = {}
 
 
 def similarities(
@@ -30,7 +30,7 @@ def similarities(
     """One number for each exemplar. Of several images the first counts; an exemplar without any is least similar.
 
     embedder: the folder or the hub's name of a sentence-transformers checkpoint; "" does without a model. It runs on
-        the CPU, and makes each vector once.
+        the CPU, and makes each vector once a process.
     Raises MissingExtra, BadImage; ModelFailed where the checkpoint cannot be had, BadPolicy where it takes no images.
     """
     if by == "question":
@@ -103,12 +103,20 @@ class _Embedder:
 
 
 def _embedder(name: str) -> _Embedder:
-    with _loading:  # a cache alone would let two threads load it
-        return _loaded(name)
+    """The embedder of this name; what failed once fails the same way again, without another try."""
+    with _loading:
+        if name not in _loaded:
+            try:
+                _loaded[name] = _load(name)
+            except IterReasonError as error:
+                _loaded[name] = error
+        found = _loaded[name]
+    if isinstance(found, IterReasonError):
+        raise found
+    return found
 
 
-@cache
-def _loaded(name: str) -> _Embedder:
+def _load(name: str) -> _Embedder:
     from iterreason.models.hf import quiet
     from iterreason.models.hf.finding import ask_hub, sentence
     from iterreason.models.hf.processing import tolerate_torchvision
@@ -116,6 +124,8 @@ def _loaded(name: str) -> _Embedder:
     tolerate_torchvision()
     needed("sentence_transformers", "exemplars", "exemplars_embedder")
     folder = Path(name).expanduser()
+    if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise ModelFailed(f"exemplars_embedder = '{name}' is no folder; name a checkpoint's folder, or OWNER/NAME")
     with quiet():
         try:
             if folder.is_dir():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import written
-from written import Script, scored, verdict
+from written import Script, problem, said, scored, verdict
 
 from iterreason.loop import episode
 from iterreason.memory import EMPTY
@@ -84,3 +84,16 @@ def test_an_attribution_replays_exactly():
     assert parse_episode(line, Path("x")).replay() == result
     assert line["attribution"] is True
     assert "attribution" not in EpisodeRecorder(written.problem(), written.plan(), EMPTY, None).line(result)
+
+
+def test_without_the_direct_answer_an_outweighed_conclusion_stands():
+    """Under `combined` both opinions are weighed anew without the piece; what outweighed the reasoner moves it."""
+    looks = {problem().question: said("yes", 0.95), "how many?": said("3", 0.6)}
+    script = Script(
+        [verdict("yes", "how many?"), verdict("no", cites=[3]), *[verdict("no", cites=[3])] * 3],
+        look=lambda question: looks.get(question, said("a scene", 0.5)),
+    )
+    result = play(plan(confidence='confidence = ["combined"]'), script)
+    assert (result.answer, result.rounds[-1].verdict.concluded) == ("yes", "no")
+    moved = {weight.number: (weight.answer, weight.moved) for weight in result.attribution.weights}
+    assert moved == {1: ("yes", False), 2: ("no", True), 3: ("yes", False)}

@@ -249,6 +249,17 @@ def test_without_a_second_opinion_combined_is_the_one_that_there_is():
     assert from_combined(Verdict(None, cites=(1,)), memory, direct, same_text, 0.9) == Estimate()
 
 
+def test_a_conclusion_that_cites_nothing_is_no_opinion_and_what_a_tool_found_is():
+    """For another answer than the direct one it gets nothing; citing what a tool read, it counts as much as that."""
+    memory = remembered(("caption", "a sign", 0.9), ("found", "STOP", 0.99))
+    direct = (Candidate("go", 0.3),)
+    bare = from_combined(Verdict("stop", cites=(1,)), memory, direct, same_text, 0.9)
+    assert (bare.confidence, bare.belief[0], bare.outside) == (0.0, Candidate("go", 0.3), pytest.approx(0.7))
+    read = from_combined(Verdict("stop", cites=(2,)), memory, direct, same_text, 0.9)
+    assert read.belief[0].answer == "stop"
+    assert read.confidence == pytest.approx(0.7 * 0.891 / (0.7 * 0.891 + 0.3 * 0.109 + 0.7 * 0.109))
+
+
 def test_no_direct_answer_outweighs_a_persons_word():
     """What a person told is certain, however sure the answerer was of the contrary."""
     memory = remembered(("told", "there are none", None))

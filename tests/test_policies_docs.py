@@ -77,7 +77,7 @@ def test_a_new_policy_is_in_order_as_it_is_written(tmp_path, monkeypatch, capsys
             "stop.0.confident: Input should be greater than or equal to 0, not -0.1",
         ),
         ("confident = 0.9", "confident = 0", "stop.confident = 0 would stop at once; write a threshold above 0"),
-        ('"cited", "vote"', '"vote", "vote"', "confidence names 'vote' twice; once is enough"),
+        ('"combined", "vote"', '"vote", "vote"', "confidence names 'vote' twice; once is enough"),
     ],
 )
 def test_a_bad_policy_file_is_refused_with_file_key_value_and_remedy(tmp_path, monkeypatch, capsys, old, new, why):

@@ -98,3 +98,5 @@ def test_an_embedder_that_cannot_be_had_is_named(tmp_path, clip, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelFailed, match="nobody/nothing is not in the local cache, and HF_HUB_OFFLINE is set"):
         similarities(asked(), pool(), "question", "nobody/nothing")
+    with pytest.raises(ModelFailed, match=r"exemplars_embedder = '\./clip' is no folder; name a checkpoint's folder"):
+        similarities(asked(), pool(), "question", "./clip")

@@ -35,7 +35,14 @@ def test_a_question_is_known_where_each_three_words_in_a_row_are():
     wording = small()
     assert wording.share("is the BLUE circle big") == 1.0
     assert wording.share("") == wording.share(None) == 1.0
-    for other in ("is the red circle very big?", "the red circle is big?", "is the red circle", "is it?"):
+    for other in (
+        "is the red circle very big?",
+        "the red circle is big?",
+        "is the red circle",
+        "is it?",
+        "?",
+        "Сколько кругов?",
+    ):
         assert wording.share(other) == 0.4
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iterreason.asked import looks
-from iterreason.background import Background
+from iterreason.background import Background, aside
 from iterreason.calls import Event, Note, Returned, Stopped, Turn
 from iterreason.chat.session import Session
 from iterreason.chat.store import SessionFile
@@ -116,7 +116,9 @@ class Work:
     async def _run(self, running: Running, file: SessionFile, on_events: Callable[[tuple[Event, ...]], None]) -> Result:
         job, seed = running.job, self._options.seed
         opened, plan = await self._fitted(job.session)
-        problem = job.problem if job.asked else with_exemplars(job.problem, plan.policy, self._options.pool, seed)
+        pool, problem = self._options.pool, job.problem
+        if not job.asked:
+            problem = await aside(lambda: with_exemplars(job.problem, plan.policy, pool, seed))
         running.opened = True
         start = job.session.memory
         began, recorded = file.begin(job.session, problem, plan, seed, job.asked, job.pending)

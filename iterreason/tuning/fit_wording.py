@@ -29,7 +29,7 @@ from iterreason.tuning.layouts import make_varied
 from iterreason.tuning.lessons import Lesson, composed_lesson
 from iterreason.tuning.mix import ask_any
 from iterreason.tuning.programs import PROGRAMS
-from iterreason.tuning.programs import Wording as Words
+from iterreason.tuning.programs import Wording as Phrasing
 from iterreason.tuning.proportions import score
 from iterreason.tuning.scenes import COLOURS, draw, scene_rng
 from iterreason.tuning.train_answerer import EMBEDDED
@@ -58,11 +58,11 @@ def trained(scenes: int, *, first: int = 0) -> Iterator[str]:
         yield from (ask_any(scene, rng).text for _ in range(EACH))
 
 
-def lessons(count: int, words: Words) -> list[Lesson]:
-    """Composed questions about fresh scenes, the programs in turn, in these words."""
+def lessons(count: int, phrasing: Phrasing) -> list[Lesson]:
+    """Composed questions about fresh scenes, the programs in turn, so phrased."""
     names = tuple(PROGRAMS)
-    places = {"trained": 0, "reworded": 1, "held out": 2}[words] * 100_000 + 10**6
-    return [composed_lesson(names[n % len(names)], scene_rng(SEED, "dev", places + n), words) for n in range(count)]
+    places = {"trained": 0, "reworded": 1, "held out": 2}[phrasing] * 100_000 + 10**6
+    return [composed_lesson(names[n % len(names)], scene_rng(SEED, "dev", places + n), phrasing) for n in range(count)]
 
 
 async def gold_shares(asked: Sequence[Lesson], looker: Model) -> list[tuple[float, int]]:

@@ -1,8 +1,8 @@
 """In which words the embedded answerer was taught to be asked, and what its answers to others are worth.
 
 It knows its phrasings rather than English: asked the same in other words it is as sure, and often wrong. A question is
-in its words where each three of them in a row stood in a question that it was trained on; colours, shapes, sizes and
-numbers stand for each other. Made and fitted by `iterreason.tuning.fit_wording`.
+in its words where each three of them in a row stood in a question that it was trained on; colours stand for each
+other, and so do numbers. Made and fitted by `iterreason.tuning.fit_wording`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from iterreason.calls import Reply
 
-_WORD = re.compile(r"[a-z]+|[0-9]+")
+_WORD = re.compile(r"[^\W\d_]+|[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Wording:
     def load(cls, path: Path) -> Wording:
         """The wording written beside the weights; raises OSError, ValueError or KeyError where it is broken."""
         said = json.loads(path.read_text(encoding="utf-8"))
-        return cls(said["classes"], frozenset(said["trigrams"]), float(said["understood"]))
+        if not 0 < (understood := float(said["understood"])) <= 1:
+            raise ValueError(f"'understood' must be above 0 and at most 1, not {understood}")
+        return cls(said["classes"], frozenset(said["trigrams"]), understood)
 
     @property
     def hash(self) -> str:
@@ -51,8 +53,10 @@ class Wording:
 
     def share(self, question: str | None) -> float:
         """How likely it is that the question is understood: 1 in words that were trained on, or for a caption."""
-        known = not question or self.trigrams.issuperset(self.of(question))
-        return 1.0 if known else self.understood
+        if not question:
+            return 1.0
+        trigrams = self.of(question)
+        return 1.0 if trigrams and self.trigrams.issuperset(trigrams) else self.understood
 
 
 def guessing(reply: Reply, share: float) -> Reply:
