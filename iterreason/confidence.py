@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iterreason.calls import Reply, Sample
 from iterreason.extensions import estimator_of
@@ -133,9 +133,12 @@ def from_combined(
     told = any(found.kind == "told" for found in cited)
     if verdict.answer is None or told or not direct or direct[0].probability is None:
         return from_cited(verdict, memory, direct, same)
-    if (sure := _all_right(cited) if cited else 0.0) is None:
+    held = verdict.candidate or verdict.answer
+    if not cited:
+        return replace(from_direct(held, direct, same), confidence=_of(held, direct, same) or 0.0)
+    if (sure := _all_right(cited)) is None:
         return Estimate()
-    held, sure = verdict.candidate or verdict.answer, sure * reliability
+    sure *= reliability
     said = {candidate.answer: candidate.probability or 0.0 for candidate in direct}
     name = next((answer for answer in said if same(answer, held)), held)
     unsaid = max(0.0, 1.0 - sum(said.values()))
