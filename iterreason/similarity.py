@@ -135,10 +135,10 @@ def _load(name: str) -> _Embedder:
             except Exception:  # not in the local cache, or not all of it
                 ask_hub(name)
                 return _Embedder(name, _model(name, local=False))
-        except IterReasonError:
-            raise
+        except IterReasonError as error:
+            raise ModelFailed(f"exemplars_embedder: {error}") from None
         except Exception as error:  # a folder may hold anything, and fail the libraries in any way
-            raise ModelFailed(f"the embedder {name} cannot be loaded: {sentence(error)}") from error
+            raise ModelFailed(f"exemplars_embedder: {name} cannot be loaded: {sentence(error)}") from error
 
 
 def _model(where: str, *, local: bool) -> Any:

@@ -93,7 +93,7 @@ def test_an_embedder_that_cannot_be_had_is_named(tmp_path, clip, monkeypatch):
     """A damaged folder, and a hub that is not to be asked: one line, no traceback of the libraries."""
     broken = shutil.copytree(clip, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ModelFailed, match=r"the embedder .*broken cannot be loaded: "):
+    with pytest.raises(ModelFailed, match=r"exemplars_embedder: .*broken cannot be loaded: "):
         similarities(asked(), pool(), "question", str(broken))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelFailed, match="nobody/nothing is not in the local cache, and HF_HUB_OFFLINE is set"):
