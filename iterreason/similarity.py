@@ -118,13 +118,13 @@ def _embedder(name: str) -> _Embedder:
 
 def _load(name: str) -> _Embedder:
     from iterreason.models.hf import quiet
-    from iterreason.models.hf.finding import ask_hub, sentence
+    from iterreason.models.hf.finding import ask_hub, on_hub, sentence
     from iterreason.models.hf.processing import tolerate_torchvision
 
     tolerate_torchvision()
     needed("sentence_transformers", "exemplars", "exemplars_embedder")
     folder = Path(name).expanduser()
-    if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+    if not folder.is_dir() and not on_hub(name):
         raise ModelFailed(f"exemplars_embedder = '{name}' is no folder; name a checkpoint's folder, or OWNER/NAME")
     with quiet():
         try:

@@ -97,12 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     looker = answerer(doubts_words=False)
     reworded = lessons(LESSONS, "reworded")
     made = replace(empty, trigrams=known)
-    other = [lesson for lesson in reworded if not known.issuperset(made.of(lesson.text))]
+    other = [lesson for lesson in reworded if not made.knows(lesson.text)]
     share = fitted_share(asyncio.run(gold_shares(other, looker)))
     flagged = {
-        "trained questions": [not known.issuperset(made.of(t)) for t in trained(CHECKED // EACH, first=SCENES)],
-        "reworded": [not known.issuperset(made.of(lesson.text)) for lesson in reworded],
-        "held out": [not known.issuperset(made.of(lesson.text)) for lesson in lessons(LESSONS, "held out")],
+        "trained questions": [not made.knows(text) for text in trained(CHECKED // EACH, first=SCENES)],
+        "reworded": [not made.knows(lesson.text) for lesson in reworded],
+        "held out": [not made.knows(lesson.text) for lesson in lessons(LESSONS, "held out")],
     }
     said = {
         "understood": share,

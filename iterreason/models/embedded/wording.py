@@ -53,10 +53,12 @@ class Wording:
 
     def share(self, question: str | None) -> float:
         """How likely it is that the question is understood: 1 in words that were trained on, or for a caption."""
-        if not question:
-            return 1.0
+        return 1.0 if not question or self.knows(question) else self.understood
+
+    def knows(self, question: str) -> bool:
+        """Whether the question is in words that were trained on; one without a word is not."""
         trigrams = self.of(question)
-        return 1.0 if trigrams and self.trigrams.issuperset(trigrams) else self.understood
+        return bool(trigrams) and self.trigrams.issuperset(trigrams)
 
 
 def guessing(reply: Reply, share: float) -> Reply:

@@ -19,9 +19,14 @@ def folder_of(path_or_id: str) -> Path | None:
         if not (folder / "config.json").is_file():
             raise ModelFailed(f"hf:{path_or_id} is a folder without a config.json; name a checkpoint's own folder")
         return folder
-    if folder.exists() or path_or_id.startswith((".", "/", "~")) or path_or_id.count("/") > 1 or not path_or_id:
+    if folder.exists() or not on_hub(path_or_id):
         raise ModelFailed(f"hf:{path_or_id} is no folder; name a checkpoint's folder, or a hub model (OWNER/NAME)")
     return None
+
+
+def on_hub(path_or_id: str) -> bool:
+    """Whether this may be a name on the hub; else it can only be a path."""
+    return bool(path_or_id) and not path_or_id.startswith((".", "/", "~")) and path_or_id.count("/") <= 1
 
 
 def snapshot(name: str) -> str | None:
